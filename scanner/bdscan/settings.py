@@ -1,0 +1,33 @@
+"""What one scan was asked to do. Command line, library and worker share this one value."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from bdscan.report import Value
+
+
+class Settings(Value):
+    """All that decides a scan's result, and the limits it runs under.
+
+    Paths are the user's own strings: a report shows them as given. `preprocessing` overrides the probe, e.g.
+    `scale=255`, `mean=0.5,0.5,0.5 std=0.5,0.5,0.5 order=BGR layout=NHWC` (space-separated key=value).
+    """
+
+    model: str
+    samples: str
+    arch: str | None = None
+    labels: str | None = None
+    reference: str | None = None
+    reference_arch: str | None = None
+    preprocessing: str | None = None
+    detectors: tuple[str, ...] = ()  # empty: all
+    rules: tuple[str, ...] = ()
+    budget: Literal["quick", "standard", "thorough"] = "standard"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    threads: int = Field(default=2, ge=1, le=256)
+    memory_gb: float = Field(default=16, gt=0)
+    time_limit: float = Field(default=3600, gt=0, description="wall-clock seconds for the worker")
