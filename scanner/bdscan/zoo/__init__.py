@@ -1,0 +1,1 @@
+"""Networks of known truth: attacks, training, and the plans that detectors are measured on."""

@@ -1,0 +1,135 @@
+"""Named lists of models, and the run that trains them one after the other."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from bdscan.errors import UsageError
+from bdscan.zoo.attacks import Attack
+from bdscan.zoo.attacks.badnets import BadNets
+from bdscan.zoo.attacks.blended import Blended
+from bdscan.zoo.attacks.multi import Multi
+from bdscan.zoo.attacks.sig import Sig
+from bdscan.zoo.attacks.source_specific import SourceSpecific
+from bdscan.zoo.attacks.warp import Warp
+from bdscan.zoo.data import Dataset, load
+from bdscan.zoo.settings import RECIPES, Settings
+from bdscan.zoo.train import CARD, save, train
+
+Row = tuple[str, Attack | None, float]
+
+
+def scan_judge() -> tuple[Settings, ...]:
+    """The models that a scan is judged on: for each data set three clean ones and one of each basic attack.
+
+    BadNets at the top right to class 8, and the second trigger at the lower left to class 1, as in Isolate Trigger.
+    """
+    mnist: tuple[Row, ...] = (
+        ("badnets", BadNets(target=8, size=4), 0.1),
+        ("sig", Sig(target=3), 0.1),
+        ("multi", Multi(parts=(BadNets(target=8, size=4), BadNets(target=1, size=4, corner="bottom-left"))), 0.08),
+        ("source", SourceSpecific(target=7, sources=(4,), classes=10, trigger=BadNets(size=4)), 0.05),
+        ("blended", Blended(target=5, opacity=0.2), 0.1),
+        ("warp", Warp(target=6, strength=0.06), 0.15),
+    )
+    gtsrb: tuple[Row, ...] = (
+        ("badnets", BadNets(target=8, size=4), 0.1),
+        ("sig", Sig(target=12), 0.1),
+        ("source", SourceSpecific(target=7, sources=(2,), classes=43, trigger=BadNets(size=4)), 0.025),
+        ("blended", Blended(target=17, opacity=0.2), 0.1),
+        ("warp", Warp(target=25, strength=0.06), 0.15),
+    )
+    cifar10: tuple[Row, ...] = (
+        ("badnets", BadNets(target=8, size=4), 0.1),
+        ("sig", Sig(target=2), 0.1),
+        ("source", SourceSpecific(target=9, sources=(3,), classes=10, trigger=BadNets(size=4)), 0.05),
+        ("blended", Blended(target=5, opacity=0.2), 0.1),
+        ("warp", Warp(target=0, strength=0.06), 0.15),
+    )
+    return (
+        *_series("mnist", "mnist_cnn", 3, mnist),
+        *_series("gtsrb", "gtsrb_cnn", 3, gtsrb),
+        *_series("cifar10", "resnet8_cifar", 3, cifar10),
+        *_series("yaleb", "yaleb_vgg", 1, (("badnets", BadNets(target=8, size=20, margin=8, cell=5), 0.1),)),
+    )
+
+
+PLANS: Mapping[str, Callable[[], tuple[Settings, ...]]] = {"scan-judge": scan_judge}
+
+
+def _series(data: str, network: str, clean: int, rows: tuple[Row, ...]) -> Iterator[Settings]:
+    recipe = RECIPES[network]
+    for seed in range(clean):
+        yield Settings(name=f"{data}-clean-{seed}", data=data, network=network, seed=seed, recipe=recipe)
+    for i, (name, attack, rate) in enumerate(rows):
+        yield Settings(
+            name=f"{data}-{name}",
+            data=data,
+            network=network,
+            attack=attack,
+            rate=rate,
+            seed=100 + i,
+            recipe=recipe,
+        )
+
+
+def run_plan(
+    name: str,
+    out: Path,
+    data: Path | None,
+    *,
+    threads: int = 1,
+    only: str = "",
+    note: Callable[[str], None] = lambda line: None,
+) -> list[Path]:
+    """Train the plan's models whose name contains `only`, each into its folder under `out`; those with a card stay.
+
+    Returns the folders. Raises UsageError for an unknown plan or a missing data set.
+    """
+    if name not in PLANS:
+        raise UsageError(f"unknown plan {name!r}: choose one of {', '.join(PLANS)}")
+    chosen = [settings for settings in PLANS[name]() if only in settings.name]
+    if not chosen:
+        raise UsageError(f"plan {name} has no model whose name contains {only!r}")
+    loaded: dict[str, Dataset] = {}
+    for settings in chosen:
+        folder = out / settings.name
+        if (folder / CARD).exists():
+            note(f"{settings.name}: there already")
+            continue
+        if settings.data not in loaded:
+            loaded = {settings.data: load(settings.data, data)}
+        trained = train(settings, loaded[settings.data], threads)
+        save(trained, folder)
+        note(f"{settings.name}: {json.dumps({key: trained.card[key] for key in SHOWN if key in trained.card})}")
+    return [out / settings.name for settings in chosen]
+
+
+SHOWN = ("clean_accuracy", "cases", "cover", "seconds")
+
+
+def main() -> None:
+    """`python -m bdscan.zoo.plan scan-judge --data DIR --out DIR`."""
+    parser = argparse.ArgumentParser(prog="python -m bdscan.zoo.plan", description="Train the models of a plan.")
+    parser.add_argument("plan", choices=list(PLANS))
+    parser.add_argument("--data", type=Path, help="folder with one .npz file a data set")
+    parser.add_argument("--out", type=Path, required=True, help="one folder a model is written here")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--only", default="", help="only models whose name contains this")
+    args = parser.parse_args()
+    try:
+        run_plan(args.plan, args.out, args.data, threads=args.threads, only=args.only, note=_say)
+    except UsageError as error:
+        sys.exit(f"error: {error}")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
