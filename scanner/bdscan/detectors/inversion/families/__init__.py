@@ -1,1 +1,8 @@
+"""The trigger families by name. A new one is one file and one line here."""
 
+from __future__ import annotations
+
+from bdscan.detectors.inversion.families import dense, sparse, tone, warp
+from bdscan.detectors.inversion.families.interface import Family
+
+FAMILIES: dict[str, Family] = {f.name: f for f in (sparse.FAMILY, dense.FAMILY, warp.FAMILY, tone.FAMILY)}
