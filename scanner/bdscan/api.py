@@ -1,0 +1,137 @@
+"""The library's door: `from bdscan import scan`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from bdscan.errors import UsageError
+from bdscan.report import Isolation, Report
+from bdscan.settings import Settings
+
+PathLike = str | os.PathLike[str]
+Progress = Callable[[str, float], None]
+
+
+def scan(
+    model: PathLike,
+    samples: PathLike,
+    *,
+    arch: str | None = None,
+    labels: PathLike | None = None,
+    reference: PathLike | None = None,
+    reference_arch: str | None = None,
+    preprocessing: str | None = None,
+    detectors: Iterable[str] = (),
+    rules: Iterable[PathLike] = (),
+    budget: Literal["quick", "standard", "thorough"] = "standard",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    seed: int = 0,
+    threads: int = 2,
+    memory_gb: float = 16,
+    time_limit: float = 3600,
+    isolate: bool = True,
+    progress: Progress | None = None,
+) -> Report:
+    """Scan the classifier in the file `model` with the clean images in `samples`.
+
+    Args:
+        model: ONNX, TorchScript, state_dict, safetensors or whole module.
+        samples: a folder of class folders, or an `.npz` with `x` (uint8, N,H,W,C), `y` (N,) and optionally `classes`.
+        arch: for files without an architecture: `torchvision:NAME` or `file.py:factory`. Such a file is run as code.
+        isolate: run in a worker process with limits. Without it a hostile file meets your own process.
+        progress: called with a stage's name and the share of it that is done, 0..1.
+
+    The others are the fields of `Settings`. Raises `UsageError` for files, samples or options that cannot be used and
+    `CannotJudge` for a model that cannot be judged.
+    """
+    settings = make_settings(
+        model=os.fspath(model),
+        samples=os.fspath(samples),
+        arch=arch,
+        labels=None if labels is None else os.fspath(labels),
+        reference=None if reference is None else os.fspath(reference),
+        reference_arch=reference_arch,
+        preprocessing=preprocessing,
+        detectors=tuple(detectors),
+        rules=tuple(os.fspath(path) for path in rules),
+        budget=budget,
+        device=device,
+        seed=seed,
+        threads=threads,
+        memory_gb=memory_gb,
+        time_limit=time_limit,
+    )
+    return run(settings, isolate=isolate, progress=progress)
+
+
+def make_settings(**values: object) -> Settings:
+    """Settings, or a `UsageError` that names the first wrong one."""
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = str(first["loc"][0]) if first["loc"] else "settings"
+        raise UsageError(f"--{name.replace('_', '-')}: {first['msg']}") from None
+
+
+def run(settings: Settings, *, isolate: bool = True, progress: Progress | None = None) -> Report:
+    """Check that the named files exist, then scan."""
+    check_files(settings)
+    report_step = progress or _quietly
+    if isolate:
+        from bdscan.jail.parent import run_isolated
+
+        return run_isolated(settings, report_step)
+    return _run_here(settings, report_step)
+
+
+def check_files(settings: Settings) -> None:
+    """`UsageError` for a file that is not there or is empty: said in milliseconds, before a worker starts.
+
+    Only the file system is asked; nothing is opened.
+    """
+    _need_file("model", settings.model)
+    samples = Path(settings.samples)
+    if not samples.is_dir():
+        _need_file("--samples", settings.samples)
+    for option, value in (("--labels", settings.labels), ("--reference", settings.reference)):
+        if value is not None:
+            _need_file(option, value)
+    for path in settings.rules:
+        _need_file("--rules", path)
+    for option, value in (("--arch", settings.arch), ("--reference-arch", settings.reference_arch)):
+        file, colon, _ = (value or "").rpartition(":")
+        if colon and file.endswith(".py"):
+            _need_file(option, file)
+
+
+def _need_file(what: str, name: str) -> None:
+    path = Path(name)
+    try:
+        size = path.stat().st_size
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a path"
+        raise UsageError(f"{what}: cannot read {name!r} ({reason or 'unknown error'}); check the path") from None
+    if path.is_dir():
+        raise UsageError(f"{what}: {name!r} is a folder; name a file in it")
+    if size == 0 and path.is_file():
+        raise UsageError(f"{what}: {name!r} is empty (0 bytes); download or export it again")
+
+
+def _run_here(settings: Settings, progress: Progress) -> Report:
+    from bdscan import pipeline
+    from bdscan.jail.compute import deterministic
+
+    with deterministic(settings):
+        report: Report = pipeline.run(settings, progress)
+    alone = Isolation(level="none", missing=("worker process", "limits", "file system sandbox", "system call filter"))
+    return report.model_copy(update={"isolation": alone})
+
+
+def _quietly(stage: str, share: float) -> None:
+    pass

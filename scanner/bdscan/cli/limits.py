@@ -1,0 +1,44 @@
+"""`bdscan limits`: what an alarm and a silence mean."""
+
+from __future__ import annotations
+
+import typer
+
+HELP = """Say what a verdict means, and what it does not.
+
+\b
+Example:
+  bdscan limits
+"""
+
+TEXT = """\
+What a verdict of bdscan means, and what it does not
+
+backdoor      The model reacts to a small change of its input more strongly than clean models do; the change
+              also works on held-out images and is found again with a second seed.
+suspicious    Beyond the false-alarm level, but not confirmed.
+clean         bdscan looked, and found nothing beyond its stated false-alarm rate. This is no proof: a trigger of
+              a kind that no detector looks for, or one made to evade them, gives the same answer.
+inconclusive  A part that a verdict needs could not run, and the rest found nothing. Treat it as not scanned.
+
+An alarm can be false
+  Clean networks have natural triggers too, weak or odd networks more than others. bdscan reports a small natural
+  trigger as a weakness, not as a backdoor. Look at the recovered trigger on the images before you accuse anyone.
+
+A silence can be wrong
+  Not examined: triggers that differ in every image, triggers of meaning (a person, a scene), triggers larger than
+  those of the searched families, networks that are not image classifiers, and what differs between the file you
+  scanned and the one you deploy. Few or unusual clean images make every answer weaker.
+
+How often
+  The rates and thresholds are provisional until calibrated on reference models; each report names the calibration
+  it used, how many references it rests on, and what was not examined.
+
+What scanning does to your machine
+  The model is opened in a worker process with limits on memory, time, files and environment. A file given with
+  --arch file.py:factory is run as your own code: read it first. Nothing is ever sent over the network.
+"""
+
+
+def limits() -> None:
+    typer.echo(TEXT, nl=False)

@@ -1,0 +1,56 @@
+"""The `bdscan` command."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bdscan import __version__
+from bdscan.cli import detectors, limits, render, scan
+
+HELP = """Scan an image classifier that you did not train for planted backdoors.
+
+\b
+Start here:
+  bdscan scan model.onnx --samples images/ -o report.html
+
+`bdscan scan --help` has more examples and the exit codes; `bdscan limits` says what a verdict means.
+"""
+
+app = typer.Typer(
+    help=HELP,
+    rich_markup_mode=None,  # plain help: the same in every terminal, and rich is not imported for it
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+app.command("scan", help=scan.HELP)(scan.scan)
+app.command("render", help=render.HELP)(render.render)
+app.command("detectors", help=detectors.HELP)(detectors.detectors)
+app.command("limits", help=limits.HELP)(limits.limits)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"bdscan {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+def main() -> None:
+    """Entry point; the exit code is the verdict's."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""Where reports go: planned and checked before the scan starts, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bdscan.errors import UsageError
+from bdscan.formats import FORMATS, format_for, render
+from bdscan.report import Report
+
+STDOUT = "-"
+
+
+@dataclass(frozen=True)
+class Output:
+    path: str  # as given; "-" is stdout
+    format: str
+
+
+def plan(paths: Sequence[str], format_name: str | None, inputs: Iterable[str] = ()) -> tuple[Output, ...]:
+    """The outputs that `-o` and `--format` ask for, each checked; `UsageError` for the first that cannot be written.
+
+    The format follows the suffix; `format_name` is for `-` and for suffixes that say nothing, and alone means `-`.
+    """
+    if format_name is not None and format_name not in FORMATS:
+        raise UsageError(f"--format: no format {format_name!r}; choose one of {', '.join(FORMATS)}")
+    wanted = list(paths) or ([STDOUT] if format_name else [])
+    outputs = tuple(Output(path, _format(path, format_name)) for path in wanted)
+    targets = [output.path if output.path == STDOUT else os.path.realpath(output.path) for output in outputs]
+    for output, target in zip(outputs, targets, strict=True):
+        if targets.count(target) > 1:
+            raise UsageError(f"-o {output.path}: named twice; give each report its own file")
+        if output.path != STDOUT:
+            _check(output.path, inputs)
+    return outputs
+
+
+def write(report: Report, outputs: Sequence[Output]) -> None:
+    """Render all first, so that a format that fails leaves no file behind; stdout last."""
+    rendered = [(output.path, render(report, output.format).encode()) for output in outputs]
+    for path, content in sorted(rendered, key=lambda item: item[0] == STDOUT):
+        if path == STDOUT:
+            sys.stdout.buffer.write(content)
+            sys.stdout.buffer.flush()
+        else:
+            _write(path, content)
+
+
+def _format(path: str, format_name: str | None) -> str:
+    try:
+        return format_for(path)
+    except ValueError as error:
+        if format_name is None and path == STDOUT:
+            return "json"
+        if format_name is None:
+            raise UsageError(f"-o {path}: {error}") from None
+        return format_name
+
+
+def _check(path: str, inputs: Iterable[str]) -> None:
+    """Try it: only a file made in that folder shows that one can be (permissions, read-only mounts, quotas)."""
+    for name in inputs:
+        if os.path.exists(path) and os.path.exists(name) and os.path.samefile(path, name):
+            raise UsageError(f"-o {path}: this is an input of the scan and would be overwritten; choose another name")
+    if os.path.isdir(path):
+        raise UsageError(f"-o {path}: this is a folder; name a file in it")
+    try:
+        if _is_device(path):
+            os.close(os.open(path, os.O_WRONLY))
+        else:
+            temporary = _beside(path)
+            os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+            os.unlink(temporary)
+    except OSError as error:
+        raise UsageError(f"-o {path}: cannot be written ({error.strerror}); choose another place") from None
+
+
+def _write(path: str, content: bytes) -> None:
+    try:
+        if _is_device(path):
+            Path(path).write_bytes(content)
+            return
+        temporary = _beside(path)
+        try:
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, os.path.realpath(path))
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(f"-o {path}: cannot be written ({error.strerror}); nothing was left there") from None
+
+
+def _is_device(path: str) -> bool:
+    """Whether `path` is there and no regular file (/dev/null, a pipe): nothing to put in its place."""
+    return os.path.exists(path) and not os.path.isfile(path)
+
+
+def _beside(path: str) -> str:
+    """A temporary name in the folder of the file itself, where a rename is atomic."""
+    folder, name = os.path.split(os.path.realpath(path))
+    return os.path.join(folder, f".{name[:100]}.{os.getpid()}.tmp")

@@ -1,0 +1,45 @@
+"""How torch computes during a scan: a fixed number of threads, and deterministic kernels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bdscan.settings import Settings
+
+
+@contextmanager
+def deterministic(settings: Settings) -> Iterator[None]:
+    """Torch set up for one scan; the state before it comes back afterwards.
+
+    Kernels that have no deterministic variant (a few on CUDA) only warn: refusing would end scans for a difference in
+    the last bit. Filling fresh memory with NaN, part of torch's deterministic mode, costs time and decides nothing.
+    """
+    import torch
+    from torch.utils import deterministic as memory
+
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    threads, fill = torch.get_num_threads(), memory.fill_uninitialized_memory  # type: ignore[attr-defined]
+    strict, warn_only = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    torch.set_num_threads(settings.threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    memory.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        memory.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
+        torch.use_deterministic_algorithms(strict, warn_only=warn_only)
+        torch.set_num_threads(threads)
+
+
+def uses_cuda(settings: Settings) -> bool:
+    """Whether this scan will touch a GPU."""
+    if settings.device == "cpu":
+        return False
+    import torch
+
+    return settings.device == "cuda" or torch.cuda.is_available()

@@ -1,0 +1,159 @@
+"""The trusted side: starts the worker, believes nothing it says before it is checked, and always ends it."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import IO, Final
+
+from bdscan.errors import CannotJudge, UsageError
+from bdscan.formats.text import shorten, visible
+from bdscan.jail.environment import worker_environment
+from bdscan.jail.wire import Failure, Reader, Step, WireError
+from bdscan.report import Report
+from bdscan.settings import Settings
+
+WORKER: Final = "bdscan.jail.worker"
+CHUNK: Final = 2**16
+LOG_TAIL: Final = 4_000
+LINE_LENGTH: Final = 600
+DYING: Final = 5.0  # seconds between the end of the worker's channel and its exit status
+CRASHES: Final = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
+
+Progress = Callable[[str, float], None]
+
+
+class WorkerFailed(CannotJudge):
+    """The worker died or failed in a way that bdscan does not know. `trace` is its own account, for `--debug`."""
+
+    def __init__(self, message: str, trace: str = "") -> None:
+        super().__init__(message)
+        self.trace = trace
+
+
+def run_isolated(settings: Settings, progress: Progress) -> Report:
+    """Scan in a worker process; its report, validated.
+
+    Raises `UsageError` and `CannotJudge` as the worker did, `CannotJudge` at the time limit, `WorkerFailed` for a
+    worker that was killed, crashed or misbehaved. However this ends, the worker's process group is gone.
+    """
+    with tempfile.TemporaryDirectory(prefix="bdscan-") as private, tempfile.TemporaryFile() as log:
+        receiving, sending = os.pipe()
+        try:
+            try:
+                worker = _start(settings, private, sending, log)
+            finally:
+                os.close(sending)
+            try:
+                return _listen(worker, receiving, settings.time_limit, progress, log)
+            finally:
+                _end(worker)
+        finally:
+            os.close(receiving)
+
+
+def _start(settings: Settings, private: str, channel: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    # -P: the current folder is not on the path, so a `torch.py` that lies beside the model is not imported.
+    worker = subprocess.Popen(
+        [sys.executable, "-P", "-m", WORKER, str(channel)],
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=log,
+        pass_fds=[channel],
+        env=worker_environment(settings, private),
+        start_new_session=True,
+    )
+    assert worker.stdin is not None
+    try:
+        worker.stdin.write(settings.model_dump_json().encode() + b"\n")
+        worker.stdin.flush()  # and stays open: its end tells the worker that we are gone
+    except BrokenPipeError:
+        pass  # it died at once; its channel's end says so, and how
+    return worker
+
+
+def _listen(
+    worker: subprocess.Popen[bytes], channel: int, time_limit: float, progress: Progress, log: IO[bytes]
+) -> Report:
+    reader, deadline = Reader(), time.monotonic() + time_limit
+    with selectors.DefaultSelector() as selector:
+        selector.register(channel, selectors.EVENT_READ)
+        while (left := deadline - time.monotonic()) > 0:
+            if not selector.select(left):
+                continue
+            chunk = os.read(channel, CHUNK)
+            if not chunk:
+                raise WorkerFailed(_death(worker), _tail(log))
+            try:
+                for frame in reader.feed(chunk):
+                    if isinstance(frame, Step):
+                        progress(one_line(frame.stage), frame.share)
+                    elif isinstance(frame, Failure):
+                        raise _error(frame)
+                    else:
+                        return frame
+            except WireError as error:
+                raise WorkerFailed(f"the worker sent {one_line(str(error))}; its answer was thrown away") from None
+    raise CannotJudge(
+        f"no verdict within the time limit of {time_limit:g} s; raise --time-limit or choose a smaller --budget"
+    )
+
+
+def _end(worker: subprocess.Popen[bytes]) -> None:
+    """Kill the whole group: also what the worker may have started, and also after the worker itself has gone."""
+    try:
+        os.killpg(worker.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass
+    worker.wait()
+    if worker.stdin is not None:
+        try:
+            worker.stdin.close()
+        except BrokenPipeError:
+            pass
+
+
+def _error(failure: Failure) -> Exception:
+    message = one_line(failure.message)
+    if failure.code == "usage":
+        return UsageError(message)
+    if failure.code == "judge":
+        return CannotJudge(message)
+    return WorkerFailed(f"the scan failed ({message}); --debug shows where", _block(failure.trace))
+
+
+def _death(worker: subprocess.Popen[bytes]) -> str:
+    try:
+        status = worker.wait(timeout=DYING)
+    except subprocess.TimeoutExpired:
+        return "the worker closed its channel without an answer"
+    if status >= 0:
+        return f"the worker ended without an answer (status {status}); --debug shows what it printed"
+    name = signal.Signals(-status).name
+    if -status == signal.SIGKILL:
+        return f"the worker was killed ({name}), most likely for memory; free some, or choose a smaller --budget"
+    if -status == signal.SIGXCPU:
+        return f"the worker used up its CPU time ({name}); raise --time-limit or choose a smaller --budget"
+    cause = "crashed on this model" if -status in CRASHES else "was ended"
+    return f"the worker {cause} ({name}); --debug shows what it printed"
+
+
+def one_line(text: str) -> str:
+    """`text` from the worker as one inert line: no control characters, no escapes, no bidi marks, bounded."""
+    return shorten(visible(" ".join(text.split())), LINE_LENGTH)
+
+
+def _block(text: str) -> str:
+    return "\n".join(visible(line) for line in text.splitlines())
+
+
+def _tail(log: IO[bytes]) -> str:
+    size = log.seek(0, os.SEEK_END)
+    log.seek(max(0, size - LOG_TAIL))
+    return _block(log.read(LOG_TAIL).decode(errors="replace"))

@@ -1,0 +1,107 @@
+"""The process that opens the model: `python -P -m bdscan.jail.worker FD`, settings as one JSON line on stdin.
+
+Order matters: everything that must be imported is imported, then the limits fall, then the first byte of the model is
+read. Frames go to the pipe FD; whatever a library prints goes where the parent sent stdout and stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import BinaryIO, Final
+
+from bdscan.errors import CannotJudge, UsageError
+from bdscan.jail.compute import deterministic, uses_cuda
+from bdscan.jail.limits import apply_limits
+from bdscan.jail.wire import MESSAGE_LENGTH, TRACE_LENGTH, Failure, Frame, Step, encode
+from bdscan.report import Report
+from bdscan.settings import Settings
+
+SETTINGS_LENGTH: Final = 1_000_000
+BETWEEN_STEPS: Final = 0.05  # seconds: a loop may report every iteration, a terminal needs twenty a second
+NO_MEMORY: Final = ("can't allocate memory", "out of memory", "bad_alloc", "bad allocation", "cannot allocate memory")
+
+
+def main() -> int:
+    """Run one scan; 0 if a frame with its outcome was sent."""
+    channel = int(sys.argv[1])
+    os.set_inheritable(channel, False)
+    with os.fdopen(channel, "wb") as out:
+        send = _sender(out)
+        try:
+            settings = Settings.model_validate_json(sys.stdin.buffer.readline(SETTINGS_LENGTH))
+            threading.Thread(target=_end_with_parent, daemon=True).start()
+            send(_scan(settings, _throttled(send)))
+        except Exception as error:
+            send(_failure(error))
+    return 0
+
+
+def _scan(settings: Settings, progress: Callable[[str, float], None]) -> Report:
+    import onnxruntime  # noqa: F401
+    import torch  # noqa: F401
+
+    from bdscan import pipeline
+
+    sys.dont_write_bytecode = True  # an --arch file's folder is the user's
+    isolation = apply_limits(settings, cuda=uses_cuda(settings))
+    with deterministic(settings):
+        report: Report = pipeline.run(settings, progress)
+    run = report.run.model_copy(update={"peak_memory_mb": peak_memory_mb()})
+    return report.model_copy(update={"isolation": isolation, "run": run})
+
+
+def peak_memory_mb() -> float:
+    """The most resident memory this process had, MB. The system counts kilobytes on Linux and bytes on macOS."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
+
+
+def _failure(error: Exception) -> Failure:
+    trace = "".join(traceback.format_exception(error))[-TRACE_LENGTH:]
+    said = str(error)[:MESSAGE_LENGTH]
+    if isinstance(error, UsageError):
+        return Failure(code="usage", message=said, trace=trace)
+    if isinstance(error, CannotJudge):
+        return Failure(code="judge", message=said, trace=trace)
+    if isinstance(error, MemoryError) or any(words in said.lower() for words in NO_MEMORY):
+        return Failure(code="judge", message="the scan ran out of memory; give it more with --memory-gb", trace=trace)
+    first = said.splitlines()[0] if said else "no message"
+    return Failure(code="internal", message=f"{type(error).__name__}: {first}"[:MESSAGE_LENGTH], trace=trace)
+
+
+def _sender(out: BinaryIO) -> Callable[[Frame], None]:
+    def send(frame: Frame) -> None:
+        out.write(encode(frame))
+        out.flush()
+
+    return send
+
+
+def _throttled(send: Callable[[Frame], None]) -> Callable[[str, float], None]:
+    last_stage, last_time = "", 0.0
+
+    def progress(stage: str, share: float) -> None:
+        nonlocal last_stage, last_time
+        now = time.monotonic()
+        if stage == last_stage and share < 1 and now - last_time < BETWEEN_STEPS:
+            return
+        last_stage, last_time = stage, now
+        send(Step(stage=stage, share=min(max(share, 0.0), 1.0)))
+
+    return progress
+
+
+def _end_with_parent() -> None:
+    """The parent keeps our stdin open and never writes to it again: its end is the parent's end, however it came."""
+    sys.stdin.buffer.read(1)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
