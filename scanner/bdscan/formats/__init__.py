@@ -1,1 +1,52 @@
+"""Outputs: one file a format. A format sees a finished Report and returns text; it decides and measures nothing.
 
+A new format is one module with `render(report) -> str`, and one line in `FORMATS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import PurePath
+from typing import Final
+
+from bdscan.report import Report
+
+
+@dataclass(frozen=True)
+class Format:
+    """`module` is imported on first use, so that a scan to JSON never loads the template engine."""
+
+    suffix: str
+    module: str
+    description: str
+
+    @property
+    def render(self) -> Callable[[Report], str]:
+        function: Callable[[Report], str] = import_module(f"{__name__}.{self.module}").render
+        return function
+
+
+FORMATS: Final[dict[str, Format]] = {
+    "json": Format(".json", "json", "the whole report; docs/report.schema.json describes it"),
+    "html": Format(".html", "html", "one self-contained page for people, without scripts or network"),
+    "text": Format(".txt", "terminal", "what the terminal shows, without colour"),
+}
+
+
+def render(report: Report, name: str) -> str:
+    """`report` in the format `name`; ends with a newline. `ValueError` for an unknown name."""
+    if name not in FORMATS:
+        raise ValueError(f"unknown format {name!r}; choose one of {', '.join(FORMATS)}")
+    return FORMATS[name].render(report)
+
+
+def format_for(path: str | PurePath) -> str:
+    """The format's name by the suffix of `path`; the longest suffix wins. `ValueError` where none fits."""
+    file = PurePath(path).name.lower()
+    fitting = [name for name, each in FORMATS.items() if file.endswith(each.suffix)]
+    if not fitting:
+        known = ", ".join(each.suffix for each in FORMATS.values())
+        raise ValueError(f"no format for {str(path)!r}: end it with {known}, or give --format")
+    return max(fitting, key=lambda name: len(FORMATS[name].suffix))
