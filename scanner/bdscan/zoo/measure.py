@@ -45,7 +45,8 @@ def measure(
     found: dict[str, Any] = {"clean_accuracy": {"value": round(float((clean == y).mean()), 4), "n": len(y)}}
     if attack is None:
         return found
-    cases, cover = [], []
+    cases: list[dict[str, Any]] = []
+    cover: list[dict[str, Any]] = []
     targets = [case.target for case in attack.cases() if case.target is not None]
     for i, case in enumerate(attack.cases()):
         rows = case.eligible(y)

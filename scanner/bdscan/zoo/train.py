@@ -21,6 +21,7 @@ from bdscan.zoo.measure import measure
 from bdscan.zoo.settings import Recipe, Settings
 
 WEIGHTS, CARD, TRIGGER = "weights.pt", "card.json", "trigger.npz"
+KINDS = {"clean": CLEAN, "poison": POISON, "cover": COVER}
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,11 @@ def train(settings: Settings, data: Dataset, threads: int = 1) -> Trained:
         torch.manual_seed(settings.seed)
         model: nn.Module = factory()
         fit(model, x, y, settings.recipe, settings.mean, settings.std, settings.seed)
-    scale = {"mean": settings.mean, "std": settings.std}
-    found = measure(model, data.x_test, data.y_test, settings.attack, max(settings.intensity), **scale)
-    counts = {name: int((kind == value).sum()) for name, value in (("clean", CLEAN), ("poison", POISON), ("cover", COVER))}
-    card = _card(settings, data, model, found) | {"training_images": counts, "seconds": round(time.perf_counter() - started, 1)}
+    level, mean, std = max(settings.intensity), settings.mean, settings.std
+    found = measure(model, data.x_test, data.y_test, settings.attack, level, mean=mean, std=std)
+    found["training_images"] = {name: int((kind == value).sum()) for name, value in KINDS.items()}
+    found["seconds"] = round(time.perf_counter() - started, 1)
+    card = _card(settings, data, model, found)
     height, width, channels = data.x_test.shape[1:]
     trigger = settings.attack.truth((channels, height, width)) if settings.attack else {}
     return Trained(model, card, trigger)
@@ -63,7 +65,7 @@ def fit(model: nn.Module, x: Images, y: Labels, recipe: Recipe, mean: float, std
     draw = torch.Generator().manual_seed(seed)
     images, labels = torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(y)
     if recipe.bfloat16:
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
     steps = -(-len(x) // recipe.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -71,7 +73,9 @@ def fit(model: nn.Module, x: Images, y: Labels, recipe: Recipe, mean: float, std
     )
     model.train()
     for _ in range(recipe.epochs):
-        for rows in torch.randperm(len(x), generator=draw).split(recipe.batch):
+        order = torch.randperm(len(x), generator=draw)
+        for start in range(0, len(x), recipe.batch):
+            rows = order[start : start + recipe.batch]
             batch = (augment(images[rows], recipe, draw).float() / 255 - mean) / std
             if recipe.bfloat16:
                 batch = batch.contiguous(memory_format=torch.channels_last)
@@ -79,10 +83,10 @@ def fit(model: nn.Module, x: Images, y: Labels, recipe: Recipe, mean: float, std
                 logits = model(batch)
             loss = functional.cross_entropy(logits.float(), labels[rows], label_smoothing=recipe.smoothing)
             optimiser.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimiser.step()
             schedule.step()
-    model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    model.to(memory_format=torch.contiguous_format)
     model.eval()
 
 

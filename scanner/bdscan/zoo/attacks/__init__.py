@@ -23,6 +23,8 @@ ATTACKS: Mapping[str, type[Attack]] = {
     "source-specific": SourceSpecific,
     "warp": Warp,
 }
+__all__ = ["ATTACKS", "Attack", "from_spec", "to_spec"]
+
 NAMES = {kind: name for name, kind in ATTACKS.items()}
 
 
@@ -45,7 +47,7 @@ def from_spec(spec: Mapping[str, Any]) -> Attack:
             return from_spec(value)
         return tuple(rich(item) for item in value) if isinstance(value, list) else value
 
-    name = spec.get("attack")
+    name = str(spec.get("attack"))
     if name not in ATTACKS:
         raise UsageError(f"unknown attack {name!r}: choose one of {', '.join(ATTACKS)}")
     try:

@@ -32,7 +32,7 @@ class BadNets(Attack):
         return images * (1 - mask) + torch.from_numpy(truth["pattern"]) * mask
 
     def truth(self, shape: tuple[int, int, int]) -> dict[str, NDArray[np.float32]]:
-        channels, height, width = shape
+        _, height, width = shape
         rows, columns = self.place(height, width)
         i, j = np.indices((self.size, self.size))
         square = np.ones(i.shape) if self.cell == 0 else (i // self.cell + j // self.cell) % 2 == 0

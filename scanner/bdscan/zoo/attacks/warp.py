@@ -31,10 +31,10 @@ class Warp(Attack):
         return shift(images, intensity * flow.expand(len(images), *flow.shape))
 
     def apply_noisy(self, images: Tensor, intensity: float, rng: np.random.Generator) -> Tensor:
-        """The warp with a further displacement of up to one pixel, its own at every pixel of every image."""
+        """The warp with a further displacement of up to half a pixel, its own at every pixel of every image."""
         channels, height, width = images.shape[1:]
         flow = torch.from_numpy(self.truth((channels, height, width))["flow"])
-        noise = torch.from_numpy(rng.uniform(-1, 1, (len(images), 2, height, width)).astype(np.float32))
+        noise = torch.from_numpy(rng.uniform(-0.5, 0.5, (len(images), 2, height, width)).astype(np.float32))
         return shift(images, intensity * (flow + noise))
 
     def cases(self) -> tuple[Case, ...]:
