@@ -1,0 +1,144 @@
+"""Training: one backdoor on digits, twice; its folder on disk; data sets that cannot be read; the plan."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bdscan.errors import UsageError
+from bdscan.zoo import networks, plan
+from bdscan.zoo.attacks import from_spec
+from bdscan.zoo.attacks.badnets import BadNets
+from bdscan.zoo.attacks.interface import stamp
+from bdscan.zoo.data import load, resize
+from bdscan.zoo.measure import predict
+from bdscan.zoo.settings import RECIPES, Recipe, Settings
+from bdscan.zoo.train import Trained, augment, save, train
+
+SETTINGS = Settings(
+    name="digits-badnets",
+    data="digits",
+    network="digits_bn",
+    attack=BadNets(target=8),
+    seed=3,
+    mean=0.5,
+    std=0.25,
+    recipe=replace(RECIPES["digits_bn"], epochs=6),
+)
+
+
+@pytest.fixture(scope="module")
+def trained() -> Trained:
+    return train(SETTINGS, load("digits"))
+
+
+def test_the_backdoor_takes_and_the_card_says_so(trained: Trained) -> None:
+    assert trained.card["asr"]["value"] >= 0.95
+    assert trained.card["clean_accuracy"]["value"] >= 0.93
+    assert trained.card["target_labels"] == [8]
+    assert trained.card["training_images"] == {"clean": 1257, "poison": 140, "cover": 0}
+
+
+def test_a_saved_folder_gives_the_same_success_again(trained: Trained, tmp_path: Path) -> None:
+    save(trained, tmp_path)
+    card = json.loads((tmp_path / "card.json").read_text())
+    model = getattr(networks, card["arch"].split(":")[1])()
+    model.load_state_dict(torch.load(tmp_path / card["weights_file"], weights_only=True))
+    data, attack = load("digits"), from_spec(card["settings"]["attack"])
+    rows = data.y_test != 8
+    stamped = stamp(attack.apply, data.x_test[rows], 1.0, np.random.default_rng(0))
+    with np.load(tmp_path / card["trigger_file"], allow_pickle=False) as arrays:
+        pattern, mask = arrays["pattern"].transpose(1, 2, 0), arrays["mask"][..., None]
+    by_arrays = np.round(data.x_test[rows] * (1 - mask) + 255 * pattern * mask).astype(np.uint8)
+    assert np.array_equal(stamped, by_arrays)
+    (mean,), (std,) = card["preprocessing"]["mean"], card["preprocessing"]["std"]
+    success = (predict(model, stamped, mean, std) == 8).mean()
+    assert success == pytest.approx(card["asr"]["value"], abs=1e-4)
+
+
+def test_the_same_settings_give_the_same_weights() -> None:
+    short = replace(SETTINGS, limit=256, recipe=Recipe(epochs=1, shift=1, flip=True))
+    once, again, other = (
+        train(settings, load("digits")).model.state_dict() for settings in (short, short, replace(short, seed=4))
+    )
+    assert all(torch.equal(once[key], again[key]) for key in once)
+    assert not torch.equal(once["0.weight"], other["0.weight"])
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_every_recipe_has_a_network_that_fits_its_data(name: str) -> None:
+    shapes = {"mnist": (1, 28, 28, 10), "gtsrb": (3, 32, 32, 43), "yaleb": (1, 224, 224, 38), "digits": (1, 16, 16, 10)}
+    *shape, classes = shapes.get(name.split("_")[0], (3, 32, 32, 10))
+    model = getattr(networks, name)().eval()
+    assert model(torch.zeros(1, *shape)).shape == (1, classes)
+
+
+def test_the_paper_s_networks_have_its_sizes() -> None:
+    sizes = [sum(p.numel() for p in build().parameters()) for build in (networks.mnist_cnn, networks.gtsrb_cnn)]
+    assert sizes[1] == 571_723
+    assert sizes[0] == pytest.approx(413_882, rel=1e-3)
+
+
+def test_augmentation_moves_and_mirrors() -> None:
+    picture = torch.arange(9, dtype=torch.uint8).view(1, 1, 3, 3).repeat(64, 1, 1, 1)
+    draw = torch.Generator().manual_seed(0)
+    mirrored = augment(picture, Recipe(flip=True), draw)
+    assert {tuple(row) for row in mirrored[:, 0, 0].tolist()} == {(0, 1, 2), (2, 1, 0)}
+    moved = augment(picture, Recipe(shift=1), draw)[:, 0]
+    assert {int(value) for value in moved[:, 1, 1]} == set(range(9))
+    down_right = next(one for one in moved if one[1, 1] == 8)
+    assert down_right.tolist() == [[4, 5, 5], [7, 8, 8], [7, 8, 8]]
+
+
+def test_data_sets_that_cannot_be_used(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--data"):
+        load("mnist")
+    with pytest.raises(UsageError, match="no such file"):
+        load("mnist", tmp_path)
+    (tmp_path / "mnist.npz").write_text("not a zip")
+    with pytest.raises(UsageError, match="not a data set"):
+        load("mnist", tmp_path)
+    x, y = np.zeros((4, 8, 8, 1), np.float32), np.zeros(4, np.int64)
+    np.savez(tmp_path / "mnist.npz", x_train=x, y_train=y, x_test=x, y_test=y, classes=np.array(["0"]))
+    with pytest.raises(UsageError, match="uint8"):
+        load("mnist", tmp_path)
+
+
+def test_resize_keeps_colours_and_corners() -> None:
+    x = np.zeros((2, 4, 4, 3), np.uint8)
+    x[:, :2, :, 0] = 200
+    large = resize(x, (8, 12))
+    assert large.shape == (2, 8, 12, 3)
+    assert large[0, 0, 0].tolist() == [200, 0, 0]
+    assert large[0, -1, -1].tolist() == [0, 0, 0]
+
+
+def test_a_plan_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    short = replace(SETTINGS, attack=None, limit=128, recipe=Recipe(epochs=1))
+    monkeypatch.setattr(plan, "PLANS", {"short": lambda: (short, replace(short, name="other"))})
+    said: list[str] = []
+    assert plan.run_plan("short", tmp_path, None, only="digits", note=said.append) == [tmp_path / short.name]
+    written = (tmp_path / short.name / "weights.pt").stat().st_mtime_ns
+    plan.run_plan("short", tmp_path, None, only="digits", note=said.append)
+    assert (tmp_path / short.name / "weights.pt").stat().st_mtime_ns == written
+    assert said[1] == "digits-badnets: there already"
+    with pytest.raises(UsageError, match="no model"):
+        plan.run_plan("short", tmp_path, None, only="absent")
+    with pytest.raises(UsageError, match="unknown plan"):
+        plan.run_plan("long", tmp_path, None)
+
+
+def test_the_scan_s_plan_is_whole() -> None:
+    chosen = plan.scan_judge()
+    names = [settings.name for settings in chosen]
+    assert len(set(names)) == len(names)
+    for data in ("mnist", "gtsrb", "cifar10"):
+        kinds = {name.removeprefix(f"{data}-") for name in names if name.startswith(data)}
+        assert kinds >= {"clean-0", "clean-1", "clean-2", "badnets", "sig", "source", "blended", "warp"}
+    assert {"mnist-multi", "yaleb-clean-0", "yaleb-badnets"} <= set(names)
+    assert all(json.dumps(settings.to_json()) for settings in chosen)
