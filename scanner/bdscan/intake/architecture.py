@@ -1,0 +1,143 @@
+"""`--arch`: the module that a state_dict belongs to."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torchvision.models
+from torch import Tensor, nn
+
+from bdscan.errors import UsageError
+from bdscan.intake.files import existing_file
+
+WRAPPERS = ("module.", "_orig_mod.")
+OWNERS = ("model.", "net.", "network.")
+SHOWN = 4
+
+
+def arch_file(arch: str | None) -> Path | None:
+    """The Python file that `--arch` names, or None for `torchvision:NAME`."""
+    if arch is None or arch.startswith("torchvision:"):
+        return None
+    file, _, factory = arch.rpartition(":")
+    if not file or not factory.isidentifier():
+        raise UsageError(f"--arch {arch}: write torchvision:NAME or file.py:factory")
+    return existing_file(file, "--arch")
+
+
+def build(arch: str, state: dict[str, Tensor] | None) -> nn.Module:
+    """The untrained module; `state` tells the number of classes to a torchvision network.
+
+    A file's factory is the user's own code and is called without arguments.
+    """
+    file = arch_file(arch)
+    if file is None:
+        return _torchvision(arch.removeprefix("torchvision:"), state)
+    module = _call(_factory(file, arch.rpartition(":")[2]), arch)
+    return unwrap(module)
+
+
+def unwrap(module: nn.Module) -> nn.Module:
+    """The network inside DataParallel and its like."""
+    while isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        module = module.module
+    return module
+
+
+def fit(module: nn.Module, state: dict[str, Tensor], arch: str) -> None:
+    """Load the state_dict strictly. UsageError says which keys are missing, unexpected or of other shape."""
+    expected = {key: value.shape for key, value in module.state_dict().items()}
+    state = _without_owner(state, expected.keys())
+    missing = [key for key in expected if key not in state and not key.endswith("num_batches_tracked")]
+    unexpected = [key for key in state if key not in expected]
+    shapes = [
+        f"{key} is {tuple(state[key].shape)} and should be {tuple(shape)}"
+        for key, shape in expected.items()
+        if key in state and state[key].shape != shape
+    ]
+    parts = [_listed("missing", missing), _listed("unexpected", unexpected), _listed("of other shape", shapes)]
+    if any(parts):
+        raise UsageError(f"the state_dict does not fit --arch {arch}: " + "; ".join(part for part in parts if part))
+    module.load_state_dict(state, strict=False)  # only `num_batches_tracked`, which old files lack, may be absent
+
+
+def _without_owner(state: dict[str, Tensor], expected: Iterable[str]) -> dict[str, Tensor]:
+    """Drop the attribute name under which a training class (Lightning's and the like) kept the network."""
+    wanted = set(expected)
+    prefix = next((p for p in OWNERS if all(key.startswith(p) for key in state)), None)
+    if prefix is None or wanted & state.keys():
+        return state
+    return {key.removeprefix(prefix): value for key, value in state.items()}
+
+
+def _listed(what: str, items: list[str]) -> str:
+    if not items:
+        return ""
+    shown = ", ".join(item[:100] for item in items[:SHOWN]) + (", ..." if len(items) > SHOWN else "")
+    return f"{len(items)} keys {what} ({shown})" if len(items) > 1 else f"1 key {what} ({shown})"
+
+
+def without_wrappers(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Drop the prefixes that DataParallel and torch.compile put before every key."""
+    stripped = ""
+    while state and (prefix := next((p for p in WRAPPERS if all(key.startswith(p) for key in state)), None)):
+        state, stripped = {key.removeprefix(prefix): value for key, value in state.items()}, stripped + prefix
+    return state, (f"prefix {stripped!r} dropped from the weights' keys",) if stripped else ()
+
+
+def _torchvision(name: str, state: dict[str, Tensor] | None) -> nn.Module:
+    names = torchvision.models.list_models(module=torchvision.models)
+    if name not in names:
+        raise UsageError(
+            f"--arch torchvision:{name}: torchvision has no classifier of this name (e.g. resnet18, vgg11_bn)"
+        )
+    options: dict[str, object] = {}
+    if state:
+        options["num_classes"] = (
+            next(reversed(state.values())).shape[0] if next(reversed(state.values())).ndim else 1000
+        )
+    if name in ("googlenet", "inception_v3"):
+        options |= {"init_weights": False, "aux_logits": any("aux" in key.lower() for key in state or ())}
+    module = torchvision.models.get_model(name, weights=None, **options)
+    assert isinstance(module, nn.Module)
+    return module
+
+
+def _factory(file: Path, name: str) -> Callable[[], object]:
+    spec = importlib.util.spec_from_file_location(f"bdscan_arch_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"--arch {file}: not a Python file")
+    source = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = source  # dataclasses and pickles in the file look their module up
+    sys.path.insert(0, str(file.parent.resolve()))  # the file may import its neighbours
+    try:
+        spec.loader.exec_module(source)
+    except Exception as error:
+        raise UsageError(f"--arch {file}: the file raises {_described(error)}") from None
+    finally:
+        sys.path.pop(0)
+    factory = getattr(source, name, None)
+    if not callable(factory):
+        found = [
+            key for key, value in vars(source).items() if inspect.isfunction(value) and value.__module__ == spec.name
+        ]
+        raise UsageError(f"--arch {file}:{name}: no such function; the file has {', '.join(found[:8]) or 'none'}")
+    return factory  # type: ignore[no-any-return]
+
+
+def _call(factory: Callable[[], object], arch: str) -> nn.Module:
+    try:
+        module = factory()
+    except Exception as error:
+        raise UsageError(f"--arch {arch}: the factory (called without arguments) raises {_described(error)}") from None
+    if not isinstance(module, nn.Module):
+        raise UsageError(f"--arch {arch}: the factory returns a {type(module).__name__}, not a torch.nn.Module")
+    return module
+
+
+def _described(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

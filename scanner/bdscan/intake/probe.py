@@ -1,0 +1,206 @@
+"""How pixels must be presented, found by clean accuracy on the samples.
+
+All usual presentations are tried on a few images, the best few again on more. The most accurate one wins; among equals the one
+that gives the true classes the higher mean log-likelihood. A balanced accuracy is used (mean over classes), so that a
+network that names one class for everything never looks accurate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bdscan.errors import CannotJudge
+from bdscan.intake.calls import Watch
+from bdscan.intake.label_names import resolve_labels
+from bdscan.intake.network import Network
+from bdscan.intake.output_kind import as_log_probabilities
+from bdscan.intake.preprocessing import Override, candidates
+from bdscan.intake.presented import Mould, Presented
+from bdscan.intake.raw_samples import RawSamples, to_shape
+from bdscan.intake.shapes import Option, input_options
+from bdscan.report import Preprocessing
+
+PROBE_MACS = 4e11  # work of each of the two rounds, in multiply-accumulate operations
+FINALISTS = 5
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One presentation: balanced accuracy and mean log-likelihood of the true class over `count` images."""
+
+    preprocessing: Preprocessing
+    mould: Mould
+    accuracy: float
+    likelihood: float
+    count: int
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        return (self.accuracy, self.likelihood)
+
+
+@dataclass(frozen=True)
+class Presentation:
+    """The winner, with the classes that the outputs stand for."""
+
+    preprocessing: Preprocessing
+    mould: Mould
+    labels: tuple[int, ...]
+    classes: tuple[str, ...]
+    macs: int
+
+
+class DoesNotRun(Exception):
+    """The network refuses this input shape."""
+
+
+def find_presentation(
+    network: Network,
+    raw: RawSamples,
+    names: tuple[str, ...] | None,
+    override: Override,
+    device: torch.device,
+    seed: int,
+) -> Presentation:
+    """The best presentation; CannotJudge where none makes the network accurate, or it is no classifier."""
+    order = balanced_order(raw.keys, seed)
+    best: tuple[Trial, Presentation] | None = None
+    refusals: list[str] = []
+    other: CannotJudge | None = None
+    for option in input_options(network, raw.size, raw.channels, override):
+        try:
+            trials, presentation = _try(network, raw, names, order, option, override, device)
+        except DoesNotRun as error:
+            refusals.append(str(error))
+            continue
+        except CannotJudge as error:
+            other = other or error
+            continue
+        if best is None or trials[0].rank > best[0].rank:
+            best = trials[0], replace(presentation, preprocessing=_named(trials, override))
+        if best[0].accuracy >= _needed(presentation.labels, 0.5):
+            break
+    if best is None:
+        raise other or CannotJudge(
+            f"the model runs on no usual image size ({refusals[0]}); give its own with --preprocessing size=HEIGHTxWIDTH"
+        )
+    trial, presentation = best
+    if trial.accuracy < _needed(presentation.labels, 0.3):
+        given = "the given preprocessing" if override.pixels else "no usual preprocessing"
+        raise CannotJudge(
+            f"clean accuracy near chance: {given} makes the model accurate on the samples (best: {trial.preprocessing.name}, "
+            f"{trial.accuracy:.0%} of {trial.count} images); check that images, class order and weights belong together, "
+            "or give --preprocessing"
+        )
+    return presentation
+
+
+def balanced_order(keys: tuple[str, ...], seed: int) -> list[int]:
+    """All positions, the classes taking turns, so that every leading slice is balanced."""
+    rng = np.random.default_rng(seed)
+    turns: dict[str, int] = {}
+    ranked = []
+    for place in rng.permutation(len(keys)).tolist():
+        turn = turns[keys[place]] = turns.get(keys[place], -1) + 1
+        ranked.append((turn, place))
+    return [place for _, place in sorted(ranked)]
+
+
+def _needed(labels: tuple[int, ...], share: float) -> float:
+    """The accuracy that lies this share of the way from chance to perfect."""
+    chance = 1 / len(set(labels))
+    return chance + share * (1 - chance)
+
+
+def _try(
+    network: Network,
+    raw: RawSamples,
+    names: tuple[str, ...] | None,
+    order: list[int],
+    option: Option,
+    override: Override,
+    device: torch.device,
+) -> tuple[list[Trial], Presentation]:
+    """All candidates at one input shape, best first."""
+    mould, layout = option
+    channels = mould.shape[0]
+    pixels = (override.pixels,) if override.pixels else candidates(channels)
+    pool = [_in_layout(item, layout, channels) for item in pixels]
+    outputs, macs = _first_run(network, raw, order, pool[0], mould, device)
+    labels, classes = resolve_labels(raw, outputs, names)
+    presentation = Presentation(pool[0], mould, tuple(labels), classes, macs)
+    trials: list[Trial] = []
+    for least, most in ((24, 64), (48, 400)):
+        count = int(min(most, max(least, PROBE_MACS // (max(macs, 1) * len(pool)))))
+        places = order[:count]
+        images = to_shape(_take(raw, places), mould.shape).float() / 255
+        truth = torch.tensor([labels[place] for place in places])
+        trials = [_measure(network, item, mould, images, truth, device) for item in pool]
+        trials.sort(key=lambda trial: trial.rank, reverse=True)  # stable: plain presentations win full ties
+        if len(places) == len(order) or len(pool) == 1:
+            break
+        pool = [trial.preprocessing for trial in trials[:FINALISTS]]
+    if trials[0].accuracy < 0:
+        raise CannotJudge("the model's outputs are NaN or infinite on clean images")
+    return trials, presentation
+
+
+def _take(raw: RawSamples, places: list[int]) -> RawSamples:
+    return replace(raw, images=tuple(raw.images[i] for i in places), keys=tuple(raw.keys[i] for i in places))
+
+
+def _in_layout(item: Preprocessing, layout: str, channels: int) -> Preprocessing:
+    if len(item.mean) not in (0, 1, channels) or len(item.std) not in (0, 1, channels):
+        raise CannotJudge(f"the given mean and std do not fit a model of {channels} channels")
+    order = "grey" if channels == 1 else item.channel_order
+    return item.model_copy(update={"layout": layout, "channel_order": order})
+
+
+def _first_run(
+    network: Network, raw: RawSamples, order: list[int], item: Preprocessing, mould: Mould, device: torch.device
+) -> tuple[int, int]:
+    """How many outputs the network has, and multiply-accumulates an image."""
+    images = to_shape(_take(raw, order[:2]), mould.shape).float().to(device) / 255
+    watch = Watch()
+    try:
+        with torch.no_grad(), watch:
+            scores = Presented(network.module, item, mould)(images)
+    except (CannotJudge, MemoryError):
+        raise
+    except Exception as error:  # the network's own code refuses the shape, each library in its own way
+        raise DoesNotRun(" ".join(str(error).split())[:160]) from None
+    runs = 2 if mould.batch is None else mould.batch * -(-2 // mould.batch)
+    return scores.shape[1], watch.macs // runs
+
+
+def _measure(
+    network: Network, item: Preprocessing, mould: Mould, images: Tensor, truth: Tensor, device: torch.device
+) -> Trial:
+    presented = Presented(network.module, item, mould)
+    with torch.no_grad():
+        scores = torch.cat([presented(part.to(device)).cpu() for part in images.split(BATCH)])
+    if not bool(torch.isfinite(scores).all()):
+        return Trial(item, mould, -1.0, -1e9, len(truth))
+    likelihood = as_log_probabilities(scores).gather(1, truth[:, None]).mean()
+    return Trial(item, mould, balanced_accuracy(scores, truth), float(likelihood), len(truth))
+
+
+def balanced_accuracy(scores: Tensor, truth: Tensor) -> float:
+    """Mean over the classes present of the share that is classified right."""
+    right = scores.argmax(1) == truth
+    return float(torch.stack([right[truth == label].double().mean() for label in truth.unique()]).mean())
+
+
+def _named(trials: list[Trial], override: Override) -> Preprocessing:
+    first = trials[0].preprocessing
+    if len(trials) < 2:
+        return first
+    second = trials[1]
+    return first.model_copy(
+        update={"runner_up": second.preprocessing.name, "runner_up_accuracy": max(second.accuracy, 0.0)}
+    )

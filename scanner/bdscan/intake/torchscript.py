@@ -1,0 +1,40 @@
+"""TorchScript archives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from bdscan.errors import UsageError
+from bdscan.intake.torch_files import one_line
+
+SOFTMAX = ("aten::softmax", "aten::log_softmax")
+
+
+def read_torchscript(path: Path) -> nn.Module:
+    """The program as a module; running it is left to the caller. UsageError where the archive cannot be read."""
+    try:
+        module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+    except (RuntimeError, ValueError, OSError) as error:
+        raise UsageError(f"model {path}: not a TorchScript file that can be read ({one_line(error)})") from None
+    assert isinstance(module, nn.Module)
+    return module
+
+
+def without_final_softmax(path: Path, device: torch.device) -> nn.Module | None:
+    """The program with its last softmax cut, or None where its result is not a softmax's.
+
+    The archive is read again, because a graph can only be edited before its first run.
+    """
+    try:
+        module = torch.jit.freeze(torch.jit.load(str(path), map_location=device).eval())  # type: ignore[no-untyped-call]
+    except RuntimeError:
+        return None
+    result = next(iter(module.graph.outputs()))
+    if result.node().kind() not in SOFTMAX:
+        return None
+    result.replaceAllUsesWith(next(iter(result.node().inputs())))
+    assert isinstance(module, nn.Module)
+    return module
