@@ -30,7 +30,7 @@ lint: setup
 # The backdoored model must raise the alarm (exit code 1) and the clean one must not (0).
 demo: setup
 	@mkdir -p demo
-	$(BIN)/bdscan scan fixtures/badnets.pth.tar --arch fixtures/arch.py:digits_cnn --samples fixtures/samples.npz \
+	$(BIN)/bdscan scan fixtures/badnets.pth.tar --arch fixtures/arch.py:digits_bn --samples fixtures/samples.npz \
 	  -o demo/backdoored.json -o demo/backdoored.html; test $$? -eq 1
 	$(BIN)/bdscan scan fixtures/clean-1.onnx --samples fixtures/samples.npz \
 	  -o demo/clean.json -o demo/clean.html

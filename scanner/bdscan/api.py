@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError
 
 from bdscan.errors import UsageError
 from bdscan.report import Isolation, Report
@@ -72,11 +73,15 @@ def scan(
 def make_settings(**values: object) -> Settings:
     """Settings, or a `UsageError` that names the first wrong one."""
     try:
-        return Settings.model_validate(values)
+        settings = Settings.model_validate(values)
+        settings.model_dump_json()
+    except PydanticSerializationError:
+        raise UsageError("a path or an option is not valid UTF-8; rename the file") from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         name = str(first["loc"][0]) if first["loc"] else "settings"
         raise UsageError(f"--{name.replace('_', '-')}: {first['msg']}") from None
+    return settings
 
 
 def run(settings: Settings, *, isolate: bool = True, progress: Progress | None = None) -> Report:
