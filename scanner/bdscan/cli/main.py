@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bdscan import __version__
-from bdscan.cli import detectors, limits, render, scan
+from bdscan.cli import detectors, limits, render, scan, zoo
 
 HELP = """Scan an image classifier that you did not train for planted backdoors.
 
@@ -30,6 +30,7 @@ app.command("scan", help=scan.HELP)(scan.scan)
 app.command("render", help=render.HELP)(render.render)
 app.command("detectors", help=detectors.HELP)(detectors.detectors)
 app.command("limits", help=limits.HELP)(limits.limits)
+app.add_typer(zoo.app, name="zoo")
 
 
 def _print_version(wanted: bool) -> None:
