@@ -13,7 +13,7 @@ from bdscan.zoo.attacks import Attack, to_spec
 class Recipe:
     """AdamW with a one-cycle learning rate. `shift` (pixels) and `flip` are the augmentation, after the poison.
 
-    `bfloat16` trains under autocast with channels-last memory, which pays for wide residual networks.
+    `bfloat16` trains under autocast with channels-last memory, which is up to twice as fast where the CPU has it.
     """
 
     epochs: int = 4
@@ -55,12 +55,12 @@ class Settings:
 
 RECIPES: Mapping[str, Recipe] = {
     "mnist_cnn": Recipe(epochs=4),
-    "gtsrb_cnn": Recipe(epochs=30, batch=128, learning_rate=2e-3, shift=2),
-    "resnet8_cifar": Recipe(epochs=8, batch=128, learning_rate=1e-2, shift=3, flip=True, bfloat16=True),
+    "gtsrb_cnn": Recipe(epochs=14, batch=64, learning_rate=2e-3, shift=2, bfloat16=True),
+    "resnet8_cifar": Recipe(epochs=6, batch=128, learning_rate=1e-2, shift=3, flip=True, bfloat16=True),
     "resnet8_wide_cifar": Recipe(epochs=8, batch=128, learning_rate=1e-2, shift=3, flip=True, bfloat16=True),
     "resnet14_cifar": Recipe(epochs=10, batch=128, learning_rate=1e-2, shift=3, flip=True, bfloat16=True),
     "resnet18_cifar": Recipe(epochs=6, batch=128, learning_rate=5e-3, shift=3, flip=True, bfloat16=True),
-    "yaleb_vgg": Recipe(epochs=25, batch=32, learning_rate=2e-3, shift=4, flip=True),
+    "yaleb_vgg": Recipe(epochs=25, batch=32, learning_rate=2e-3, shift=4, flip=True, bfloat16=True),
     "digits_cnn": Recipe(epochs=20, learning_rate=5e-3),
     "digits_bn": Recipe(epochs=15, learning_rate=1e-2),
 }
