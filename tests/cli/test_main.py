@@ -16,7 +16,9 @@ from conftest import JAIL_TESTS
 from bdscan import __version__
 
 CODE = "from bdscan.cli.main import main; main()"
-FAKE = f"import bdscan.jail.parent as p; p.WORKER = 'fake_worker'; {CODE}"
+# A shell that starts us in the background ignores SIGINT for us; a user's terminal does not.
+HEARING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+FAKE = f"{HEARING}; import bdscan.jail.parent as p; p.WORKER = 'fake_worker'; {CODE}"
 
 
 def bdscan(*arguments: str, code: str = CODE, **options):
