@@ -27,14 +27,14 @@ WORDS: Final[dict[Verdict, Words]] = {
         "✓",
     ),
     Verdict.INCONCLUSIVE: Words(
-        "Inconclusive: the scan has no answer",
+        "Inconclusive: no answer",
         "A part of the scan that a verdict needs could not run, and the parts that ran found nothing. "
         "This is neither an alarm nor an all-clear.",
         "Treat the model as not scanned. The stages that were skipped or failed say what to change.",
         "?",
     ),
     Verdict.SUSPICIOUS: Words(
-        "Suspicious: a backdoor is likely",
+        "Suspicious: signs of a backdoor",
         "The model reacts to a small change of its input more strongly than clean models do, but the confirmation on "
         "held-out images and with a second seed did not settle it. It may be a false alarm.",
         "Do not deploy it before someone has looked at the evidence below.",
@@ -42,9 +42,9 @@ WORDS: Final[dict[Verdict, Words]] = {
     ),
     Verdict.BACKDOOR: Words(
         "Backdoor found",
-        "A hidden trigger makes this model give an answer that somebody else chose. It was found by search and "
-        "confirmed on images that the search had never seen, and with a second seed.",
-        "Do not deploy this model. The evidence below shows what triggers it and what it answers.",
+        "Something hidden in this model makes it give an answer that somebody else chose. The finding goes beyond "
+        "the stated false-alarm rate and was confirmed by a second, independent check.",
+        "Do not deploy this model. The evidence below shows what triggers it and what it then answers.",
         "✕",
     ),
 }
@@ -120,7 +120,10 @@ def _list(values: tuple[float, ...]) -> str:
 
 def calibration(report: Report) -> str:
     value = report.calibration
-    rate = f"; stated false-alarm rate {percent(value.false_alarm_rate)}" if value.false_alarm_rate is not None else ""
+    known = value.false_alarm_rate is not None
+    rate = (
+        f"; stated false-alarm rate {percent(value.false_alarm_rate)}" if known else "; no false-alarm rate known yet"
+    )
     state = "PROVISIONAL: " if value.provisional else ""
     note = f". {value.note}" if value.note else ""
     return f"{state}{value.name}, {value.references} clean reference models{rate}{note}"

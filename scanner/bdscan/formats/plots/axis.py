@@ -10,6 +10,8 @@ from typing import Final
 from bdscan.formats.text import number
 
 WIDTH: Final = 380
+END: Final = 1e200  # of every axis: a report may hold any float, and arithmetic on the largest ones overflows
+NEAR: Final = 1e-200
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,11 @@ class Scale:
     def __call__(self, value: float) -> float:
         low, high = self._warp(self.low), self._warp(self.high)
         share = (self._warp(value) - low) / (high - low) if high > low else 0.0
-        return round(self.start + min(max(share, 0.0), 1.0) * (self.end - self.start), 2)
+        return round(self.start + share * (self.end - self.start), 2)
 
     def _warp(self, value: float) -> float:
-        # Halves keep the differences of two huge values finite.
-        return math.log10(max(value, self.low)) if self.log else value / 2
+        inside = min(max(value, self.low), self.high)
+        return math.log10(inside) if self.log else inside
 
     def ticks(self, count: int = 4) -> tuple[Tick, ...]:
         values = _powers(self.low, self.high) if self.log else _steps(self.low, self.high, count)
@@ -44,7 +46,7 @@ class Scale:
 
 def linear(values: Iterable[float], start: float, end: float, include: tuple[float, ...] = ()) -> Scale:
     """A linear scale over `values` and `include`, widened to whole steps."""
-    every = [*values, *include] or [0.0, 1.0]
+    every = [min(max(value, -END), END) for value in (*values, *include)] or [0.0, 1.0]
     low, high = min(every), max(every)
     if low == high:
         low, high = min(low, 0.0), max(high, 0.0) or 1.0
@@ -55,14 +57,14 @@ def linear(values: Iterable[float], start: float, end: float, include: tuple[flo
 
 def logarithmic(values: Iterable[float], start: float, end: float) -> Scale:
     """A logarithmic scale over the positive ones of `values`, widened to whole powers of ten."""
-    every = [value for value in values if value > 0] or [1.0, 10.0]
+    every = [min(max(value, NEAR), END) for value in values if value > 0] or [1.0, 10.0]
     low, high = math.floor(math.log10(min(every)) - 1e-9), math.ceil(math.log10(max(every)) + 1e-9)
-    return Scale(10.0 ** max(low, -300), 10.0 ** min(high, 300), start, end, log=True)
+    return Scale(10.0**low, 10.0**high, start, end, log=True)
 
 
 def _step(low: float, high: float, count: int) -> float:
     """The smallest of 1, 2, 5 times a power of ten that cuts the range into at most `count` parts, or about that."""
-    raw = max((high / count) - (low / count), 1e-300)
+    raw = max((high - low) / count, NEAR)
     power = 10.0 ** math.floor(math.log10(raw))
     return next((factor * power for factor in (1.0, 2.0, 5.0) if factor * power >= raw * 0.999), 10 * power)
 

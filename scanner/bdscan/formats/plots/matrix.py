@@ -22,7 +22,7 @@ class Cell:
     y: float
     text: str
     full: str
-    strength: float | None  # 0 for the smallest value, 1 for the largest; None where there is none
+    strength: float | None  # 0 pale to 1 strong; None where there is no value
     highlighted: bool
 
 
@@ -39,8 +39,8 @@ class MatrixPlot:
     cells: tuple[Cell, ...]
     rows: tuple[Head, ...]
     columns: tuple[Head, ...]
-    low: str
-    high: str
+    pale: str  # the value at strength 0
+    strong: str
     rest: str
     description: str
 
@@ -49,8 +49,8 @@ def matrix_plot(evidence: Matrix) -> MatrixPlot:
     rows, columns = _drawn(evidence)
     every = [value for line in evidence.values for value in line if value is not None]
     low, high = (min(every), max(every)) if every else (0.0, 0.0)
-    size = (WIDTH - LEFT - 8) / max(len(columns), 1)
-    size = round(min(size, 30.0), 2)
+    pale, strong = (high, low) if _small_stands_out(evidence, low, high) else (low, high)
+    size = round(min((WIDTH - LEFT - 8) / max(len(columns), 1), 30.0), 2)
     named = max(len(rows), len(columns)) <= NAMED
     marked = set(evidence.highlighted)
     cells = []
@@ -63,7 +63,7 @@ def matrix_plot(evidence: Matrix) -> MatrixPlot:
                     y=round(TOP + i * size, 2),
                     text=number(value) if named and value is not None else "",
                     full=f"{label(evidence.rows[row])} → {label(evidence.columns[column])}: {number(value)}",
-                    strength=None if value is None else _strength(value, low, high),
+                    strength=None if value is None else _strength(value, pale, strong),
                     highlighted=(row, column) in marked,
                 )
             )
@@ -85,8 +85,8 @@ def matrix_plot(evidence: Matrix) -> MatrixPlot:
             for j, column in enumerate(columns)
             if column in kept_columns
         ),
-        number(low),
-        number(high),
+        number(pale),
+        number(strong),
         f"{len(rows)} × {len(columns)} of {full} cells are drawn." if left_out else "",
         _description(evidence, full, low, high),
     )
@@ -110,8 +110,16 @@ def _value(evidence: Matrix, row: int, column: int) -> float | None:
     return line[column] if column < len(line) else None
 
 
-def _strength(value: float, low: float, high: float) -> float:
-    return round((value / 2 - low / 2) / (high / 2 - low / 2), 3) if high > low else 0.0
+def _small_stands_out(evidence: Matrix, low: float, high: float) -> bool:
+    """Whether the highlighted cells are nearer to the smallest value: then that end gets the strong colour."""
+    marked = [_value(evidence, *at) for at in evidence.highlighted if min(at) >= 0]
+    known = [value for value in marked if value is not None]
+    return bool(known) and sum(value / 2 - low / 2 < high / 2 - value / 2 for value in known) * 2 > len(known)
+
+
+def _strength(value: float, pale: float, strong: float) -> float:
+    # Halves keep the difference of two huge values finite.
+    return round((value / 2 - pale / 2) / (strong / 2 - pale / 2), 3) if strong != pale else 0.0
 
 
 def _description(evidence: Matrix, full: str, low: float, high: float) -> str:
