@@ -75,7 +75,8 @@ class About:
 
 
 class Detector(Protocol):
-    about: About
+    @property
+    def about(self) -> About: ...
 
     def run(
         self, subject: Scannable, budget: Budget, hints: Hints, progress: Progress

@@ -89,7 +89,7 @@ def begin(family: Family, count: int, shape: tuple[int, int, int], seed: int, de
 
 
 def draw(allowed: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Indices (L, n) into the pool: a random n of each row's allowed images, with repeats only where there are fewer."""
+    """Indices (L, n) into the pool: a random n of each row's allowed images, repeated only where there are fewer."""
     keys = torch.rand(allowed.shape, generator=generator).masked_fill(~allowed.cpu(), -1.0)
     order = keys.argsort(1, descending=True)
     have = allowed.sum(1).clamp(min=1).cpu()
@@ -108,9 +108,10 @@ def advance(
     *,
     goal: float = 0.9,
     mask: Tensor | None = None,
+    drawn: tuple[float, float] | None = None,
     redraw: int = 1,
     tick: Callable[[], None] = lambda: None,
-    adjust: int = 5,
+    adjust: int = 4,
     chunk: int = 512,
 ) -> State:
     """Run `iterations` more steps of Adam on all L inversions in one batch.
@@ -120,6 +121,7 @@ def advance(
         images: images a step and label.
         goal: success rate at which a trigger counts as found; above it the penalty's weight rises, below it falls.
         mask: (1, H, W) or (L, 1, H, W) in [0, 1]; blends the stamped image with the clean one outside (DMS).
+        drawn: range of intensities, one drawn for each image and step (P0, 5.2); None: intensity 1.
         redraw: draw new images every so many steps; success is averaged over the steps between adjustments.
         chunk: images in one forward pass at most (memory).
     """
@@ -144,7 +146,11 @@ def advance(
             part = slice(low, low + rows)
             leaf = {k: v[part].detach().requires_grad_() for k, v in parameters.items()}
             clean = task.pool[index[part]]
-            stamped = family.stamp(leaf, clean, 1.0)
+            intensity: float | Tensor = 1.0
+            if drawn is not None:
+                low_high = torch.rand(1, images, 1, 1, 1, generator=generator)
+                intensity = (drawn[0] + (drawn[1] - drawn[0]) * low_high).to(device)
+            stamped = family.stamp(leaf, clean, intensity)
             if mask is not None:
                 here = mask if mask.dim() == 3 else mask[part].unsqueeze(1)
                 stamped = clean + here * (stamped - clean)

@@ -19,6 +19,7 @@ class Candidate:
         parameters: the family's tensors for this one trigger, on the CPU.
         size: the family's size of the trigger (pixels, L2, RMS ...).
         success: share of the search images that went to the target, 0..1.
+        metrics: how it compares: index, ratio, score ...; what the rules read.
         stamp: images (N, C, H, W) in [0, 1], intensity -> stamped images in [0, 1].
     """
 
@@ -28,4 +29,5 @@ class Candidate:
     parameters: Mapping[str, Tensor]
     size: float
     success: float
+    metrics: Mapping[str, float]
     stamp: Callable[[Tensor, float], Tensor] = field(repr=False, compare=False)

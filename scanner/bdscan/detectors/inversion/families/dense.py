@@ -19,7 +19,7 @@ def stamp(parameters: Parameters, images: Tensor, intensity: float | Tensor) -> 
 
 
 def penalty(parameters: Parameters) -> Tensor:
-    return parameters["delta"].flatten(1).norm(dim=1)
+    return torch.linalg.vector_norm(parameters["delta"].flatten(1), dim=1)
 
 
 FAMILY = Family(
@@ -29,7 +29,8 @@ FAMILY = Family(
     stamp=stamp,
     penalty=penalty,
     measure=penalty,
-    learning_rate=0.02,
-    weight=0.05,
+    learning_rate=0.05,
+    weight=0.2,
     cap=lambda shape: 0.5 * math.sqrt(math.prod(shape)),
+    spread=0.15,
 )

@@ -22,13 +22,14 @@ class Family:
     Attributes:
         name, unit: for people; `unit` is what `measure` counts.
         start: (L, (C, H, W), generator) -> initial parameters, each (L, ...). Starts near the identity.
-        stamp: (parameters, images (L, n, C, H, W) in [0, 1], intensity) -> images in [0, 1]. Intensity 0 is the identity,
-            1 the trigger as recovered.
+        stamp: (parameters, images (L, n, C, H, W) in [0, 1], intensity) -> images in [0, 1]. Intensity 0 is the
+            identity, 1 the trigger as recovered.
         penalty: parameters -> (L,) differentiable size that the inversion lowers.
         measure: parameters -> (L,) reported size, no gradient needed.
         learning_rate: Adam's.
         weight: starting weight of the penalty against the cross-entropy.
         cap: (C, H, W) -> the size at which a label that never reached the goal is censored.
+        spread: typical spread (standard deviation over labels) of log sizes on clean networks; see docs/design.md.
     """
 
     name: str
@@ -40,3 +41,4 @@ class Family:
     learning_rate: float
     weight: float
     cap: Callable[[tuple[int, int, int]], float]
+    spread: float

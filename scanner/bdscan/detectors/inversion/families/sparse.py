@@ -26,13 +26,6 @@ def change(parameters: Parameters) -> Tensor:
     return _rise(parameters["positive"]) - _rise(parameters["negative"])
 
 
-def change_fast(parameters: Parameters) -> Tensor:
-    """P1, eq. 6: clip instead of tanh; cheaper steps, good enough to rank, never to decide."""
-    return _rise(parameters["positive"]).detach() * 0 + parameters["positive"].clamp(0, 1) - parameters[
-        "negative"
-    ].clamp(0, 1)
-
-
 def stamp(parameters: Parameters, images: Tensor, intensity: float | Tensor) -> Tensor:
     return (images + intensity * change(parameters).unsqueeze(1)).clamp(0, 1)
 
@@ -55,6 +48,7 @@ FAMILY = Family(
     penalty=penalty,
     measure=measure,
     learning_rate=0.5,
-    weight=1e-3,
+    weight=1e-2,
     cap=lambda shape: 0.5 * shape[1] * shape[2],
+    spread=0.25,
 )

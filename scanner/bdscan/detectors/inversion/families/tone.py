@@ -52,5 +52,6 @@ FAMILY = Family(
     measure=penalty,
     learning_rate=0.02,
     weight=0.5,
-    cap=lambda shape: 1.0,
+    cap=lambda shape: 0.4,
+    spread=0.3,
 )

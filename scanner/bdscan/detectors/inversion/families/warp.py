@@ -46,5 +46,6 @@ FAMILY = Family(
     measure=penalty,
     learning_rate=0.01,
     weight=2.0,
-    cap=lambda shape: 0.5,
+    cap=lambda shape: 0.3,
+    spread=0.2,
 )

@@ -1,0 +1,165 @@
+"""Confirmation: every suspected trigger is tried on held-out images, and looked for again from a second seed.
+
+The second search takes the suspected labels and ordinary ones as controls, all afresh and with more images a step; a
+trigger that was a lucky start of the first search does not come back small.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bdscan.detectors.interface import About, BudgetName
+from bdscan.detectors.inversion import loop
+from bdscan.detectors.inversion.families import FAMILIES
+from bdscan.detectors.inversion.trigger import Candidate
+from bdscan.detectors.inversion.universal import candidate as make_candidate
+from bdscan.detectors.wilson import wilson
+from bdscan.intake.classifier import Classifier, Scannable
+
+ROUNDS = {"quick": (60, 12), "standard": (100, 16), "thorough": (300, 32)}  # iterations, images
+CONTROLS = 4
+INTENSITIES = tuple(i / 8 for i in range(13))  # 0 ... 1.5
+
+about = About(
+    name="confirmation",
+    title="Confirmation",
+    needs="held-out images; a suspected trigger from an inversion",
+    finds="whether a suspected trigger works on unseen images and is found again from a second seed",
+    misses="nothing of its own: it only tests what others found",
+    source="P0 (intensity profile), P1 (success on unseen samples)",
+)
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """What became of one suspected trigger.
+
+    Attributes:
+        trigger: the smaller of the first and the second search's triggers that work.
+        hits, n: held-out images of its source classes sent to the target, of how many; images already there left out.
+        interval: 95 % Wilson interval of hits / n.
+        repeat_size: the second search's size; infinite where it never reached the goal.
+        repeat_ratio: that size to the median of the controls'.
+        repeat_asr: held-out success of the second search's trigger.
+        profile: held-out success at INTENSITIES.
+        reference_asr: success of the same trigger on the trusted network, if there is one.
+    """
+
+    trigger: Candidate
+    hits: int
+    n: int
+    interval: tuple[float, float]
+    repeat_size: float
+    repeat_ratio: float
+    repeat_asr: float
+    profile: tuple[float, ...]
+    reference_asr: float | None
+
+    @property
+    def asr(self) -> float:
+        return self.hits / self.n if self.n else 0.0
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        return {
+            **self.trigger.metrics,
+            "asr": self.asr,
+            "asr_low": self.interval[0],
+            "repeat_ratio": self.repeat_ratio,
+            "repeat_asr": self.repeat_asr,
+        }
+
+
+def victims(subject: Scannable, found: Candidate) -> Tensor:
+    """Held-out images (n, C, H, W) of the trigger's sources that the model gets right: those a trigger has to move."""
+    classifier = subject.classifier
+    images, labels = subject.samples.part(subject.samples.held_out, classifier.device)
+    use = labels != found.target
+    if found.sources:
+        use &= torch.isin(labels, torch.tensor(found.sources, device=labels.device))
+    images = images[use]
+    predicted = classifier.predict(images).argmax(1) if len(images) else labels[:0]
+    return images[predicted == labels[use]]
+
+
+def success(classifier: Classifier, found: Candidate, images: Tensor, intensity: float = 1.0) -> int:
+    if not len(images):
+        return 0
+    return int((classifier.predict(found.stamp(images, intensity)).argmax(1) == found.target).sum())
+
+
+def search_again(
+    fast: Classifier, subject: Scannable, found: list[Candidate], budget: BudgetName, seed: int
+) -> list[tuple[Candidate, float, float]]:
+    """A second search for triggers of one family: (trigger, size, ratio to the median of the controls) for each."""
+    family = FAMILIES[found[0].family]
+    images, labels = subject.samples.part(subject.samples.search, fast.device)
+    targets = [c.target for c in found]
+    sources: list[tuple[int, ...]] = [c.sources for c in found]
+    rng = np.random.default_rng(seed)
+    classes = len(fast.classes)
+    for c in found[:1] if not found[0].sources else found:
+        # controls: for a universal trigger other targets, for a pair other targets of the same source
+        others = [t for t in rng.permutation(classes).tolist() if t not in targets and t not in c.sources]
+        targets += others[:CONTROLS]
+        sources += [c.sources] * len(others[:CONTROLS])
+    wanted = torch.tensor(targets, device=fast.device)
+    allowed = labels[None] != wanted[:, None]
+    for row, s in enumerate(sources):
+        if s:
+            allowed[row] &= torch.isin(labels, torch.tensor(s, device=labels.device))
+    iterations, count = ROUNDS[budget]
+    task = loop.Task(wanted, images, allowed)
+    state = loop.begin(family, len(targets), fast.shape, seed, fast.device)
+    state = loop.advance(fast, family, task, state, iterations, count, seed + 1)
+    cap = torch.full_like(state.size, family.cap(fast.shape))
+    sizes = torch.where(torch.isinf(state.size), cap, state.size).cpu()
+    controls = sizes[len(found) :] if len(sizes) > len(found) else sizes
+    middle = float(controls.median())
+    return [
+        (
+            make_candidate(family, state, i, c.target, dict(c.metrics), c.sources),
+            float(state.size[i]),
+            float(sizes[i]) / middle,
+        )
+        for i, c in enumerate(found)
+    ]
+
+
+def confirm(
+    subject: Scannable, fast: Classifier, found: list[Candidate], budget: BudgetName, seed: int
+) -> list[Confirmation]:
+    """Confirm suspected triggers; `fast` searches, the subject's own classifier judges."""
+    out: list[Confirmation] = []
+    groups: dict[tuple[str, bool], list[Candidate]] = {}
+    for c in found:
+        groups.setdefault((c.family, bool(c.sources)), []).append(c)
+    for group in groups.values():
+        again = search_again(fast, subject, group, budget, seed + 1000)
+        for first, (second, size, ratio) in zip(group, again, strict=True):
+            out.append(judge(subject, first, second, size, ratio))
+    return out
+
+
+def judge(subject: Scannable, first: Candidate, second: Candidate, size: float, ratio: float) -> Confirmation:
+    images = victims(subject, first)
+    hits = {id(c): success(subject.classifier, c, images) for c in (first, second)}
+    best = max((first, second), key=lambda c: (hits[id(c)], -c.size))
+    n = len(images)
+    profile = tuple(success(subject.classifier, best, images, v) / n if n else 0.0 for v in INTENSITIES)
+    reference = subject.reference
+    return Confirmation(
+        trigger=best,
+        hits=hits[id(best)],
+        n=n,
+        interval=wilson(hits[id(best)], n),
+        repeat_size=size,
+        repeat_ratio=ratio,
+        repeat_asr=hits[id(second)] / n if n else 0.0,
+        profile=profile,
+        reference_asr=success(reference, best, images) / n if reference is not None and n else None,
+    )

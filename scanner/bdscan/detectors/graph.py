@@ -1,0 +1,48 @@
+"""Graph check: input-dependent branches and comparisons that trained classifiers do not have.
+
+A trigger may sit in the architecture, with clean weights: a sub-graph that looks for a pattern and switches the logits.
+Values are followed, not shapes. A branch made of plain arithmetic evades this check; it says so.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bdscan.detectors.interface import About, Budget, CouldNotRun, Hints, Measurement, Progress
+from bdscan.intake.classifier import Scannable
+from bdscan.report import Statistic
+
+about = About(
+    name="graph",
+    title="Static graph check",
+    needs="an ONNX file",
+    finds="trigger branches in the architecture: comparisons and control flow from the input to the logits",
+    misses="branches written in plain arithmetic; anything in the weights",
+    source="own",
+)
+
+
+def run(subject: Scannable, budget: Budget, hints: Hints, progress: Progress) -> Measurement | CouldNotRun:
+    path = subject.classifier.graph
+    if path is None:
+        return CouldNotRun("the format has no static graph (weights with an architecture of your own)")
+    from bdscan.onnx.branches import suspicious_branches
+    from bdscan.onnx.graph import read_model
+
+    branches = suspicious_branches(read_model(Path(path)))
+    return Measurement(
+        statistics=(
+            Statistic(
+                name="graph.branches",
+                detector=about.name,
+                value=float(len(branches)),
+                description="input-dependent comparisons or control flow that feed the logits",
+            ),
+        ),
+        summary=(
+            "no input-dependent branch feeds the logits"
+            if not branches
+            else f"{len(branches)} input-dependent operations feed the logits: "
+            + ", ".join(f"{b.op_type} {b.node!r}" for b in branches[:5])
+        ),
+    )

@@ -1,0 +1,161 @@
+"""Pairwise inversion: a trigger from one source class to one target class.
+
+A universal loss cannot see a source-specific or an all-to-all backdoor. All pairs are inverted while K is small, else
+all sources of the targets that cheaper stages point at. A pair is judged against its row and its column (median
+polish), since natural neighbours are close too, and against its own reverse: 4 and 9 resemble each other in both
+directions, a planted pair is close in one.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bdscan.detectors.common import label_of
+from bdscan.detectors.interface import About, Budget, CouldNotRun, Hints, Measurement, Progress
+from bdscan.detectors.inversion import loop
+from bdscan.detectors.inversion.families import FAMILIES
+from bdscan.detectors.inversion.universal import candidate
+from bdscan.detectors.robust import Array, mad, median_polish
+from bdscan.intake.classifier import Scannable
+from bdscan.report import Matrix, Statistic
+
+FAMILY = FAMILIES["sparse"]
+FIRST = {"quick": (40, 3), "standard": (60, 4), "thorough": (150, 5)}  # iterations, images
+SECOND = {"quick": (40, 4), "standard": (60, 5), "thorough": (150, 8)}
+ALL_PAIRS = 12  # classes up to which all pairs are inverted
+TARGETS = {"quick": 2, "standard": 4, "thorough": 12}  # else so many targets, from every source
+KEEP = 6
+SPREAD_FLOOR = 0.15  # of log sizes, natural logarithm
+
+about = About(
+    name="pairs",
+    title="Pairwise inversion",
+    needs="input gradients and clean images of each class",
+    finds="source-specific and all-to-all triggers",
+    misses="source-specific triggers to targets that no cheaper stage ranks, when there are more than 12 classes",
+    source="P1 (class pairs), median polish after Tukey",
+)
+
+
+def choose(classes: int, ranking: tuple[int, ...], targets: int) -> list[tuple[int, int]]:
+    """The pairs (source, target), in a fixed order; the reverse of each pair is always among them."""
+    first = ranking[:targets] or tuple(range(targets))
+    wanted = set(range(classes)) if classes <= ALL_PAIRS else set(first)
+    return [(s, t) for s in range(classes) for t in range(classes) if s != t and t in wanted]
+
+
+def pair_scores(pairs: list[tuple[int, int]], log_sizes: Array, classes: int) -> Array:
+    """How much smaller each pair's trigger is than its row, its column and its reverse lead one to expect (P,).
+
+    In robust standard deviations, larger is more suspicious. With all pairs: the median-polish residual, and the
+    difference to the reverse pair's residual, whichever is the less suspicious. With few targets: against the column.
+    """
+    table = np.full((classes, classes), np.nan)
+    for (s, t), v in zip(pairs, log_sizes, strict=True):
+        table[s, t] = v
+    full = len(pairs) == classes * (classes - 1)
+    residual = median_polish(table) if full else table - np.nanmedian(table, 0, keepdims=True)
+    known = residual[~np.isnan(residual)]
+    spread = max(mad(known), SPREAD_FLOOR)
+    scores = []
+    for s, t in pairs:
+        own = -residual[s, t] / spread
+        back = residual[t, s]
+        lopsided = (back - residual[s, t]) / (math.sqrt(2) * spread) if not np.isnan(back) else own
+        scores.append(min(own, max(lopsided, 0.5 * own)))
+    return np.asarray(scores)
+
+
+def run(subject: Scannable, budget: Budget, hints: Hints, progress: Progress) -> Measurement | CouldNotRun:
+    classifier = subject.classifier
+    if not classifier.differentiable:
+        return CouldNotRun("the model has no input gradients")
+    classes = len(classifier.classes)
+    images, truth = subject.samples.part(subject.samples.search, classifier.device)
+    right = classifier.predict(images).argmax(1) == truth
+    have = set(truth[right].tolist())
+    pairs = [(s, t) for s, t in choose(classes, hints.ranking, TARGETS[budget.name]) if s in have]
+    if len(pairs) < 6:
+        return CouldNotRun("fewer than six class pairs have correctly classified search images")
+    task = pair_task(images, truth, right, pairs)
+    (first, few), (second, more) = FIRST[budget.name], SECOND[budget.name]
+    keep_count = min(KEEP, len(pairs))
+    work = first * few * len(pairs) + second * more * keep_count
+    done = [0]
+
+    def tick(cost: int) -> None:
+        done[0] += cost
+        progress(done[0] / work)
+
+    state = loop.begin(FAMILY, len(pairs), classifier.shape, budget.seed, classifier.device)
+    state = loop.advance(
+        classifier, FAMILY, task, state, first, few, budget.seed + 1, redraw=10**9, tick=lambda: tick(few * len(pairs))
+    )
+    cap = FAMILY.cap(classifier.shape)
+    sizes = torch.where(torch.isinf(state.size), torch.full_like(state.size, cap), state.size).cpu().double().numpy()
+    log = np.log(np.maximum(sizes, 1.0))
+    scores = pair_scores(pairs, log, classes)
+    order = (-scores).argsort(kind="stable")
+    keep = [int(i) for i in order[:keep_count]]
+    rows = torch.tensor(keep, device=classifier.device)
+    later = loop.advance(
+        classifier,
+        FAMILY,
+        task.only(rows),
+        state.only(rows),
+        second,
+        more,
+        budget.seed + 2,
+        tick=lambda: tick(more * keep_count),
+    )
+    statistics = tuple(
+        Statistic(
+            name="pairs.score",
+            detector=about.name,
+            value=float(scores[i]),
+            target=label_of(subject, pairs[i][1]),
+            sources=(label_of(subject, pairs[i][0]),),
+            description="how far this pair's trigger is below its row, column and reverse, in robust deviations",
+        )
+        for i in keep
+    )
+    best_by_target: dict[int, float] = {}
+    for (_, t), v in zip(pairs, scores, strict=True):
+        best_by_target[t] = max(best_by_target.get(t, -math.inf), float(v))
+    top = keep[0]
+    return Measurement(
+        statistics=statistics,
+        evidence=(matrix(subject, pairs, sizes, [pairs[i] for i in keep[:2]]),) if classes <= ALL_PAIRS else (),
+        summary=f"smallest for its row and column: {pairs[top][0]} to {pairs[top][1]} (score {scores[top]:.1f})",
+        scores=best_by_target,
+        candidates=tuple(
+            candidate(FAMILY, later, i, pairs[row][1], {"score": float(scores[row])}, (pairs[row][0],))
+            for i, row in enumerate(keep)
+        ),
+    )
+
+
+def pair_task(images: Tensor, truth: Tensor, right: Tensor, pairs: list[tuple[int, int]]) -> loop.Task:
+    targets = torch.tensor([t for _, t in pairs], device=images.device)
+    sources = torch.tensor([s for s, _ in pairs], device=images.device)
+    return loop.Task(targets, images, (truth[None] == sources[:, None]) & right[None])
+
+
+def matrix(subject: Scannable, pairs: list[tuple[int, int]], sizes: Array, top: list[tuple[int, int]]) -> Matrix:
+    classes = len(subject.classifier.classes)
+    table: list[list[float | None]] = [[None] * classes for _ in range(classes)]
+    for (s, t), v in zip(pairs, sizes, strict=True):
+        table[s][t] = float(v)
+    names = tuple(label_of(subject, i) for i in range(classes))
+    return Matrix(
+        title="Trigger size by source and target",
+        unit=FAMILY.unit,
+        rows=names,
+        columns=names,
+        values=tuple(tuple(row) for row in table),
+        highlighted=tuple(top),
+    )

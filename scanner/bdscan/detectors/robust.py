@@ -1,0 +1,62 @@
+"""Robust outlier statistics over labels and over pairs of labels. Numbers in, numbers out; no models here."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+CONSISTENCY = 1.4826  # makes the MAD of normal data its standard deviation
+PRIOR_WEIGHT = 8.0  # labels that the prior counts for
+
+
+def mad(values: Array) -> float:
+    """Median absolute deviation, scaled to a standard deviation."""
+    return float(CONSISTENCY * np.median(np.abs(values - np.median(values))))
+
+
+def classic_index(sizes: Array) -> Array:
+    """Neural Cleanse's anomaly index of each label: (median - v) / MAD on the sizes themselves."""
+    return np.asarray((np.median(sizes) - sizes) / max(mad(sizes), 1e-12))
+
+
+def moderated_index(log_sizes: Array, prior_spread: float) -> Array:
+    """Anomaly index (K,) on log sizes with a moderated spread.
+
+    The MAD of ten labels is noise: by chance it is tiny, and a harmless label gets an index of five. So the variance is
+    pulled towards `prior_spread`, what labels of clean networks show in this family, with the weight of eight labels.
+    """
+    spread2 = (PRIOR_WEIGHT * prior_spread**2 + len(log_sizes) * mad(log_sizes) ** 2) / (PRIOR_WEIGHT + len(log_sizes))
+    return np.asarray((np.median(log_sizes) - log_sizes) / np.sqrt(spread2))
+
+
+@functools.lru_cache(maxsize=32)
+def critical_index(labels: int, level: float = 0.01, draws: int = 20_000) -> float:
+    """The value that the largest moderated index of `labels` normal log sizes exceeds with probability `level`.
+
+    It grows with the number of labels: a fixed 2 is exceeded by chance when K = 43.
+    """
+    generator = np.random.default_rng(0)
+    values = generator.normal(0.0, 1.0, (draws, labels))  # the prior spread cancels out
+    median = np.median(values, 1, keepdims=True)
+    spread = CONSISTENCY * np.median(np.abs(values - median), 1)
+    moderated = np.sqrt((PRIOR_WEIGHT + labels * spread**2) / (PRIOR_WEIGHT + labels))
+    largest = (median[:, 0] - values.min(1)) / moderated
+    return float(np.quantile(largest, 1 - level))
+
+
+def median_polish(table: Array, rounds: int = 10) -> Array:
+    """Residuals of a (K, K) table after its row and column medians are taken away (Tukey). NaN cells stay NaN."""
+    residual = table.astype(np.float64).copy()
+    for _ in range(rounds):
+        residual -= np.nanmedian(residual, 1, keepdims=True)
+        residual -= np.nanmedian(residual, 0, keepdims=True)
+    return residual
+
+
+def outlier_scores(values: Array, floor: float = 1e-9) -> Array:
+    """(v - median) / MAD of each value: large for unusually large ones."""
+    return np.asarray((values - np.median(values)) / max(mad(values), floor))

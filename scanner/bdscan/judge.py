@@ -1,0 +1,172 @@
+"""Candidates and confirmations -> findings with their evidence. What is suspicious is the rules' to say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+
+from bdscan.detectors.common import label_of
+from bdscan.detectors.confirmation import INTENSITIES, Confirmation, victims
+from bdscan.detectors.interface import Measurement
+from bdscan.detectors.inversion.trigger import Candidate
+from bdscan.detectors.pictures import png, trigger_parameters, trigger_pictures
+from bdscan.intake.classifier import Scannable
+from bdscan.report import Curve, Evidence, Finding, Gallery, Line, Pair
+from bdscan.rules import Rule, confidence_of, fires, for_trigger, holds
+
+MOST_CONFIRMED = 8
+SHOWN = 4
+PAIR_CRITICAL = 5.0
+
+
+def suspicion(candidate: Candidate) -> float:
+    """One number to order candidates and to calibrate: 1 is where a rule begins to alarm."""
+    m = candidate.metrics
+    if candidate.sources:
+        return m["score"] / PAIR_CRITICAL
+    # both must be unusual: an index without a small ratio is a small MAD, a ratio without an index a wide spread
+    return min(m["index"] / m["critical"], 0.5 / max(m["ratio"], 1e-6))
+
+
+def to_confirm(rules: Sequence[Rule], candidates: Iterable[Candidate]) -> list[Candidate]:
+    """The candidates for which a rule fires, most suspicious first; always at least one if there is any."""
+    ordered = sorted(candidates, key=suspicion, reverse=True)
+    fired = [c for c in ordered if for_trigger(rules, c.family, not c.sources, c.metrics)]
+    return (fired or ordered[:1])[:MOST_CONFIRMED]
+
+
+def trigger_findings(
+    subject: Scannable, rules: Sequence[Rule], confirmations: Iterable[Confirmation], measured: dict[str, Measurement]
+) -> list[Finding]:
+    """One finding a target (and source): the strongest of the families that found it speaks, the others are named."""
+    best: dict[tuple[int, tuple[int, ...]], tuple[Rule, Confirmation, list[str]]] = {}
+    ranked = sorted(confirmations, key=lambda c: (suspicion(c.trigger), c.asr), reverse=True)
+    for c in ranked:
+        rule = for_trigger(rules, c.trigger.family, not c.trigger.sources, c.trigger.metrics)
+        if rule is None:
+            continue
+        key = (c.trigger.target, c.trigger.sources)
+        if key not in best:
+            best[key] = (rule, c, [])
+            continue
+        old, first, others = best[key]
+        if _rank(rule, c) > _rank(old, first):
+            best[key] = (rule, c, [*others, first.trigger.family])
+        else:
+            others.append(c.trigger.family)
+    universal = {t for t, s in best if not s and not best[(t, s)][0].weakness}
+    findings = [
+        trigger_finding(subject, rule, c, others, measured)
+        for (target, sources), (rule, c, others) in best.items()
+        if not (sources and target in universal)  # a universal trigger makes every pair to its target small
+    ]
+    return sorted(findings, key=lambda f: (f.weakness, not f.confirmed))
+
+
+def _rank(rule: Rule, c: Confirmation) -> tuple[bool, bool, float]:
+    return (not rule.weakness, holds(rule.confirmed, c.metrics), suspicion(c.trigger))
+
+
+def trigger_finding(
+    subject: Scannable, rule: Rule, c: Confirmation, others: list[str], measured: dict[str, Measurement]
+) -> Finding:
+    trigger = c.trigger
+    target = label_of(subject, trigger.target)
+    sources = tuple(label_of(subject, s) for s in trigger.sources)
+    confirmed = not rule.weakness and holds(rule.confirmed, c.metrics)
+    text = rule.message.format(
+        family=trigger.family,
+        target=f"class {target.index} ({target.name})",
+        sources=", ".join(f"class {s.index} ({s.name})" for s in sources) or "all classes",
+        summary="",
+    )
+    if others:
+        text += f" Also found by: {', '.join(sorted(set(others)))}."
+    if c.reference_asr is not None:
+        text += f" On the trusted network the same trigger succeeds on {c.reference_asr:.0%}."
+    return Finding(
+        rule=rule.id,
+        title=rule.title,
+        severity=rule.severity,
+        confidence=confidence_of(rule, confirmed),
+        message=text,
+        target=target,
+        sources=sources,
+        confirmed=confirmed,
+        weakness=rule.weakness,
+        asr=c.asr,
+        asr_interval=c.interval,
+        asr_n=c.n,
+        evidence=evidence(subject, c, measured),
+        references=rule.references,
+        remedy=rule.remedy,
+    )
+
+
+def evidence(subject: Scannable, c: Confirmation, measured: dict[str, Measurement]) -> tuple[Evidence, ...]:
+    """Trigger, mask, stamped images, intensity profile, and the plots of the stage that found it."""
+    trigger = c.trigger
+    images = victims(subject, trigger)
+    shown = images[torch.linspace(0, len(images) - 1, min(SHOWN, len(images))).long()] if len(images) else images
+    out: list[Evidence] = []
+    basis = shown if len(shown) else torch.full((1, *subject.classifier.shape), 0.5)
+    out += trigger_pictures(trigger, basis.to(subject.classifier.device))
+    if len(shown):
+        stamped = trigger.stamp(shown, 1.0)
+        before = subject.classifier.predict(shown).argmax(1).tolist()
+        after = subject.classifier.predict(stamped).argmax(1).tolist()
+        out.append(
+            Gallery(
+                title="Held-out images, clean and stamped",
+                pairs=tuple(
+                    Pair(clean=png(a), stamped=png(b), before=label_of(subject, i), after=label_of(subject, j))
+                    for a, b, i, j in zip(shown, stamped, before, after, strict=True)
+                ),
+            )
+        )
+    out.append(
+        Curve(
+            title="Success by intensity",
+            x_label="trigger intensity",
+            y_label="held-out attack success rate",
+            x=INTENSITIES,
+            lines=(Line(name=f"class {trigger.target}", y=c.profile, highlighted=True),),
+        )
+    )
+    stage = "pairs" if trigger.sources else f"inversion.{trigger.family}"
+    if stage in measured:
+        out += measured[stage].evidence
+    target = label_of(subject, trigger.target)
+    sources = tuple(label_of(subject, s) for s in trigger.sources)
+    out.append(trigger_parameters(trigger, target, sources, subject.classifier.shape))
+    return tuple(out)
+
+
+def statistic_findings(rules: Sequence[Rule], measured: dict[str, Measurement]) -> list[Finding]:
+    """Findings of rules about a single statistic, such as the graph check's."""
+    findings = []
+    for rule in rules:
+        if rule.about != "statistic":
+            continue
+        for measurement in measured.values():
+            for s in measurement.statistics:
+                if s.name == rule.statistic and s.value is not None and fires(rule, {"value": s.value}):
+                    findings.append(
+                        Finding(
+                            rule=rule.id,
+                            title=rule.title,
+                            severity=rule.severity,
+                            confidence=confidence_of(rule, False),
+                            message=rule.message.format(
+                                summary=measurement.summary, target=s.target, family="", sources=""
+                            ),
+                            target=s.target,
+                            sources=s.sources,
+                            weakness=rule.weakness,
+                            evidence=measurement.evidence,
+                            references=rule.references,
+                            remedy=rule.remedy,
+                        )
+                    )
+    return findings

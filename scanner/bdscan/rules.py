@@ -1,0 +1,131 @@
+"""Rules: what was measured -> findings -> verdict. The rules themselves are data (`rules/*.toml`)."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from bdscan.errors import UsageError
+from bdscan.report import Confidence, Finding, Reference, Severity, Verdict
+
+
+class Data(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Bound(Data):
+    """Limits of one metric, inclusive."""
+
+    min: float | None = None
+    max: float | None = None
+
+    def holds(self, value: float) -> bool:
+        return (self.min is None or value >= self.min) and (self.max is None or value <= self.max)
+
+
+class Rule(Data):
+    """One rule.
+
+    Attributes:
+        about: what it judges: a recovered `trigger`, or a single `statistic`.
+        families, scope: which triggers (empty: all).
+        statistic: the statistic's name, for `about = "statistic"`.
+        when: alternatives; each is a set of bounds on metrics that must all hold. One that holds makes a finding.
+        confirmed: bounds that must hold on held-out images and the second search for the finding to be confirmed.
+        weakness: the finding is a natural weakness: shown, never raises the verdict.
+    """
+
+    id: str
+    title: str
+    severity: Severity
+    about: Literal["trigger", "statistic"]
+    families: tuple[str, ...] = ()
+    scope: Literal["universal", "pair"] | None = None
+    statistic: str | None = None
+    when: tuple[dict[str, Bound], ...]
+    confirmed: dict[str, Bound] = {}
+    weakness: bool = False
+    message: str
+    references: tuple[Reference, ...] = ()
+    remedy: str
+    enabled: bool = True
+
+
+class RuleFile(Data):
+    version: Literal[1]
+    rule: tuple[Rule, ...]
+
+
+def load_rules(builtin: Path, own: Iterable[str] = ()) -> tuple[Rule, ...]:
+    """The built-in rules in the order of their files, then the user's; a rule with a known id replaces it.
+
+    Raises:
+        UsageError: a file that cannot be read or is not a rules file, with the first thing wrong.
+    """
+    rules: dict[str, Rule] = {}
+    for path in [*sorted(builtin.glob("*.toml")), *map(Path, own)]:
+        try:
+            parsed = RuleFile.model_validate(tomllib.loads(path.read_text()))
+        except OSError as error:
+            raise UsageError(f"cannot read rules file {path}: {error.strerror}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UsageError(f"{path} is not TOML: {error}") from None
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise UsageError(f"{path}: {where}: {first['msg']}") from None
+        rules.update({rule.id: rule for rule in parsed.rule})
+    return tuple(rule for rule in rules.values() if rule.enabled)
+
+
+def holds(bounds: Mapping[str, Bound], metrics: Mapping[str, float]) -> bool:
+    """Whether all bounds hold; a metric that was not measured holds no bound.
+
+    A bound named `a/b` is on the ratio of two metrics, so that critical values may depend on the number of labels.
+    """
+
+    def value(name: str) -> float | None:
+        top, _, bottom = name.partition("/")
+        if top not in metrics or (bottom and bottom not in metrics):
+            return None
+        return metrics[top] / metrics[bottom] if bottom else metrics[top]
+
+    values = {name: value(name) for name in bounds}
+    return all(v is not None and bounds[name].holds(v) for name, v in values.items())
+
+
+def fires(rule: Rule, metrics: Mapping[str, float]) -> bool:
+    return any(holds(bounds, metrics) for bounds in rule.when)
+
+
+def for_trigger(rules: Iterable[Rule], family: str, universal: bool, metrics: Mapping[str, float]) -> Rule | None:
+    """The first rule that fires for a recovered trigger; alarms come before weaknesses in the files."""
+    scope = "universal" if universal else "pair"
+    for rule in rules:
+        if rule.about != "trigger" or rule.scope not in (None, scope):
+            continue
+        if rule.families and family not in rule.families:
+            continue
+        if fires(rule, metrics):
+            return rule
+    return None
+
+
+def confidence_of(rule: Rule, confirmed: bool) -> Confidence:
+    if rule.weakness:
+        return Confidence.LOW
+    return Confidence.HIGH if confirmed else Confidence.MEDIUM
+
+
+def decide(findings: Iterable[Finding], could_look: bool) -> Verdict:
+    """Findings -> verdict. `could_look`: every stage that a clean verdict needs has run."""
+    alarms = [f for f in findings if not f.weakness]
+    if any(f.confirmed for f in alarms):
+        return Verdict.BACKDOOR
+    if alarms:
+        return Verdict.SUSPICIOUS
+    return Verdict.CLEAN if could_look else Verdict.INCONCLUSIVE
