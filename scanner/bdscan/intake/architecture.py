@@ -29,16 +29,35 @@ def arch_file(arch: str | None) -> Path | None:
     return existing_file(file, "--arch")
 
 
-def build(arch: str, state: dict[str, Tensor] | None) -> nn.Module:
-    """The untrained module; `state` tells the number of classes to a torchvision network.
+def build(arch: str, state: dict[str, Tensor]) -> tuple[nn.Module, tuple[str, ...]]:
+    """The untrained module, and notes. The weights tell the number of classes to a torchvision network.
 
-    A file's factory is the user's own code and is called without arguments.
+    A file's factory is the user's own code and is called without arguments; only where its number of classes is another
+    than the weights' and it takes `num_classes`, it is called again with theirs.
     """
+    classes = _classes(state)
     file = arch_file(arch)
     if file is None:
-        return _torchvision(arch.removeprefix("torchvision:"), state)
-    module = _call(_factory(file, arch.rpartition(":")[2]), arch)
-    return unwrap(module)
+        return _torchvision(arch.removeprefix("torchvision:"), state, classes), ()
+    factory = _factory(file, arch.rpartition(":")[2])
+    module = unwrap(_call(factory, arch, {}))
+    built = _classes(module.state_dict())
+    if classes and built and classes != built and _takes_classes(factory):
+        return unwrap(_call(factory, arch, {"num_classes": classes})), (f"--arch called with num_classes={classes}",)
+    return module, ()
+
+
+def _classes(state: dict[str, Tensor]) -> int:
+    """Length of the last weight or bias: the outputs of the last layer (0 where there is none)."""
+    sized = [value for key, value in state.items() if value.ndim and key.rpartition(".")[2] in ("weight", "bias")]
+    return sized[-1].shape[0] if sized else 0
+
+
+def _takes_classes(factory: Callable[..., object]) -> bool:
+    try:
+        return "num_classes" in inspect.signature(factory).parameters
+    except (TypeError, ValueError):
+        return False
 
 
 def unwrap(module: nn.Module) -> nn.Module:
@@ -89,7 +108,7 @@ def without_wrappers(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], tuple
     return state, (f"prefix {stripped!r} dropped from the weights' keys",) if stripped else ()
 
 
-def _torchvision(name: str, state: dict[str, Tensor] | None) -> nn.Module:
+def _torchvision(name: str, state: dict[str, Tensor], classes: int) -> nn.Module:
     names = torchvision.models.list_models(module=torchvision.models)
     if name not in names:
         raise UsageError(
@@ -101,13 +120,13 @@ def _torchvision(name: str, state: dict[str, Tensor] | None) -> nn.Module:
             next(reversed(state.values())).shape[0] if next(reversed(state.values())).ndim else 1000
         )
     if name in ("googlenet", "inception_v3"):
-        options |= {"init_weights": False, "aux_logits": any("aux" in key.lower() for key in state or ())}
+        options |= {"init_weights": False, "aux_logits": any("aux" in key.lower() for key in state)}
     module = torchvision.models.get_model(name, weights=None, **options)
     assert isinstance(module, nn.Module)
     return module
 
 
-def _factory(file: Path, name: str) -> Callable[[], object]:
+def _factory(file: Path, name: str) -> Callable[..., object]:
     spec = importlib.util.spec_from_file_location(f"bdscan_arch_{file.stem}", file)
     if spec is None or spec.loader is None:
         raise UsageError(f"--arch {file}: not a Python file")
@@ -129,11 +148,11 @@ def _factory(file: Path, name: str) -> Callable[[], object]:
     return factory  # type: ignore[no-any-return]
 
 
-def _call(factory: Callable[[], object], arch: str) -> nn.Module:
+def _call(factory: Callable[..., object], arch: str, options: dict[str, int]) -> nn.Module:
     try:
-        module = factory()
+        module = factory(**options)
     except Exception as error:
-        raise UsageError(f"--arch {arch}: the factory (called without arguments) raises {_described(error)}") from None
+        raise UsageError(f"--arch {arch}: the factory raises {_described(error)}") from None
     if not isinstance(module, nn.Module):
         raise UsageError(f"--arch {arch}: the factory returns a {type(module).__name__}, not a torch.nn.Module")
     return module

@@ -38,6 +38,8 @@ CONV: frozenset[Function] = frozenset(
     {functional.conv1d, functional.conv2d, functional.conv3d, functional.conv_transpose2d}
 )
 
+ADD: frozenset[Function] = frozenset({torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__})
+
 
 @dataclass(frozen=True)
 class Linear:
@@ -82,9 +84,6 @@ class Watch(TorchFunctionMode):
         return result
 
 
-ADD: frozenset[Function] = frozenset({torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__})
-
-
 def _inner(func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
     """Length of the dimension that a linear call sums over."""
     operands = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
@@ -110,29 +109,37 @@ def as_linear(
     return Linear(rank, x, weight, bias if bias is None or bias.ndim == 1 else None, result)
 
 
-class Bypass(TorchFunctionMode):
-    """Let the softmax call of one rank return its input unchanged."""
+@dataclass(frozen=True)
+class Place:
+    """Which call of a kind: the `rank`-th of every `period` calls (a graph with a fixed batch runs several times)."""
 
-    def __init__(self, rank: int) -> None:
+    rank: int
+    period: int
+
+
+class Bypass(TorchFunctionMode):
+    """Let the softmax call of one place return its input unchanged."""
+
+    def __init__(self, place: Place) -> None:
         super().__init__()
-        self.rank, self.seen = rank, -1
+        self.place, self.seen = place, -1
 
     def __torch_function__(
         self, func: Function, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if func in SOFTMAX:
             self.seen += 1
-            if self.seen == self.rank:
+            if self.seen % self.place.period == self.place.rank:
                 return args[0] if args else (kwargs or {})["input"]
         return func(*args, **(kwargs or {}))
 
 
 class Capture(TorchFunctionMode):
-    """Keep the input of the linear call of one rank."""
+    """Keep the input of the linear call of one place."""
 
-    def __init__(self, rank: int) -> None:
+    def __init__(self, place: Place) -> None:
         super().__init__()
-        self.rank, self.seen = rank, -1
+        self.place, self.seen = place, -1
         self.input: Tensor | None = None
 
     def __torch_function__(
@@ -141,8 +148,8 @@ class Capture(TorchFunctionMode):
         result = func(*args, **(kwargs or {}))
         if func in LINEAR:
             self.seen += 1
-            if self.seen == self.rank and isinstance(result, Tensor):
-                call = as_linear(func, args, kwargs or {}, result, self.rank)
+            if self.seen == self.place.rank and isinstance(result, Tensor):
+                call = as_linear(func, args, kwargs or {}, result, self.place.rank)
                 self.input = call.input if call else None
         return result
 

@@ -9,9 +9,9 @@ import zipfile
 from enum import StrEnum
 from pathlib import Path
 
-import onnx
 from google.protobuf.message import DecodeError
 
+import onnx
 from bdscan.errors import UsageError
 
 

@@ -7,18 +7,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bdscan.intake.calls import Linear, Watch, same_values
+from bdscan.intake.calls import Linear, Place, Watch, same_values
 from bdscan.intake.presented import Presented
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Rank of the final softmax call, and the last linear layer (rank, weight (K, D), bias (K,)), where found."""
+    """Place of the final softmax call, and the last linear layer (place, weight (K, D), bias (K,)), where found."""
 
-    softmax_rank: int | None
-    linear_rank: int | None
-    weight: Tensor | None
-    bias: Tensor | None
+    softmax: Place | None
+    linear: Place | None
+    head: tuple[Tensor, Tensor] | None
 
 
 def dissect(presented: Presented, images: Tensor) -> Anatomy:
@@ -26,14 +25,17 @@ def dissect(presented: Presented, images: Tensor) -> Anatomy:
     watch = Watch()
     with torch.no_grad(), watch:
         scores = presented(images)
+    softmaxes, linears = len(watch.softmaxes), len(watch.linears)
     softmax = next((rank for rank, value in enumerate(watch.softmaxes) if same_values(value, scores)), None)
+    final = None if softmax is None else Place(softmax, softmaxes)
     outputs = scores.shape[1]
     linear = next((call for call in reversed(watch.linears) if call and _is_head(call, outputs)), None)
     if linear is None:
-        return Anatomy(softmax, None, None, None)
+        return Anatomy(final, None, None)
     bias = linear.bias if linear.bias is not None else _added_bias(watch, linear)
     bias = torch.zeros(outputs, device=linear.weight.device) if bias is None else bias
-    return Anatomy(softmax, linear.rank, linear.weight.detach().float(), bias.detach().float())
+    head = (linear.weight.detach().float(), bias.detach().float())
+    return Anatomy(final, Place(linear.rank, linears), head)
 
 
 def _is_head(call: Linear, outputs: int) -> bool:

@@ -31,9 +31,7 @@ def read_folder(folder: Path, seed: int) -> RawSamples:
         if len(files) > MAX_FILES:
             raise UsageError(f"--samples {folder}: more than {MAX_FILES} images; give a smaller folder")
     if not files:
-        raise UsageError(
-            f"--samples {folder}: no class folders with images; expected {folder.name}/CLASS/IMAGE.png, one folder a class"
-        )
+        raise UsageError(f"--samples {folder}: no class folders with images; expected {folder.name}/CLASS/IMAGE.png")
     used, dropped = chosen(keys, seed)
     images = []
     shrunk = 0

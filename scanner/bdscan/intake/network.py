@@ -49,7 +49,7 @@ def open_network(model: str, arch: str | None, device: torch.device, what: str =
         loaded = onnx_file.read_onnx(path)
         module, input_shape, batch = loaded.module, loaded.input_shape, loaded.batch
         files += [digest_of(sidecar, "sidecar") for sidecar in loaded.sidecars]
-        name, notes = "ONNX graph", loaded.notes
+        name = "ONNX graph"
     elif kind is Format.TORCHSCRIPT:
         module = torchscript.read_torchscript(path)
         name = "TorchScript program"
@@ -99,9 +99,9 @@ def _with_arch(path: Path, checkpoint: Checkpoint, arch: str | None) -> tuple[nn
             "name their network with --arch torchvision:NAME or --arch file.py:factory"
         )
     state, notes = architecture.without_wrappers(state)
-    module = architecture.build(arch, state)
+    module, more = architecture.build(arch, state)
     architecture.fit(module, state, arch)
-    return module, arch, (*checkpoint.notes, *notes)
+    return module, arch, (*checkpoint.notes, *notes, *more)
 
 
 def _check_finite(module: nn.Module) -> None:

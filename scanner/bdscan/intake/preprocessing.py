@@ -10,6 +10,10 @@ from bdscan.errors import UsageError
 from bdscan.report import Preprocessing
 
 Triple = tuple[float, float, float]
+Layout = Literal["NCHW", "NHWC", "flat"]
+Order = Literal["RGB", "BGR", "grey"]
+LAYOUTS: dict[str, Layout] = {"NCHW": "NCHW", "NHWC": "NHWC", "flat": "flat"}
+ORDERS: dict[str, Order] = {"RGB": "RGB", "BGR": "BGR", "grey": "grey"}
 
 # Means and deviations over the training sets, pixels in [0, 1], RGB. Sources: torchvision's model documentation
 # (ImageNet), the usual published training scripts (CIFAR, GTSRB, MNIST, Fashion-MNIST).
@@ -59,7 +63,7 @@ class Override:
     """What the user fixed. `pixels` is set when scale, mean, std or order is given; the probe decides the rest."""
 
     pixels: Preprocessing | None = None
-    layout: Literal["NCHW", "NHWC", "flat"] | None = None
+    layout: Layout | None = None
     size: tuple[int, int] | None = None
 
 
@@ -74,12 +78,12 @@ def parse_override(text: str | None) -> Override:
         if not sign or key not in ("scale", "mean", "std", "order", "layout", "size"):
             raise UsageError(f"--preprocessing: {word!r} is not one of scale=, mean=, std=, order=, layout=, size=")
         given[key] = value
-    layout = given.get("layout")
-    order = given.get("order", "RGB")
-    if layout not in (None, "NCHW", "NHWC", "flat"):
-        raise UsageError(f"--preprocessing: layout={layout} is not NCHW, NHWC or flat")
-    if order not in ("RGB", "BGR", "grey"):
-        raise UsageError(f"--preprocessing: order={order} is not RGB, BGR or grey")
+    layout = LAYOUTS.get(given.get("layout", ""))
+    order = ORDERS.get(given.get("order", "RGB"))
+    if "layout" in given and layout is None:
+        raise UsageError(f"--preprocessing: layout={given['layout']} is not NCHW, NHWC or flat")
+    if order is None:
+        raise UsageError(f"--preprocessing: order={given['order']} is not RGB, BGR or grey")
     pixels = None
     if given.keys() & {"scale", "mean", "std", "order"}:
         mean, std = (_numbers(key, given[key]) if key in given else () for key in ("mean", "std"))

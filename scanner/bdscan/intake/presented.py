@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as functional
-from torch import Tensor
+from torch import Tensor, nn
 
-from bdscan.intake.calls import Bypass, Capture
+from bdscan.intake.calls import Bypass, Capture, Place
 from bdscan.intake.output_kind import TINY, class_scores
 from bdscan.report import Preprocessing
 
@@ -25,36 +23,37 @@ class Mould:
     Attributes:
         shape: (C, H, W) of the images.
         tail: shape of one network input where it is no image, e.g. (C*H*W,) or (H, W).
-        batch: batch size where the network has a fixed one.
     """
 
     shape: tuple[int, int, int]
     tail: tuple[int, ...] | None = None
-    batch: int | None = None
 
 
 class Presented:
     """Preprocessing, the network, the choice of output and the removal of a final softmax, in this order.
 
     Arguments:
-        softmax_rank: which softmax call is the final one (see `calls`), None to leave all.
+        softmax: which softmax call is the final one and is left out; None to leave all.
+        batch: the network's fixed batch size, if any; it takes others too, `features` needs to know.
         logarithm: take the logarithm of the outputs, for probabilities whose softmax could not be removed.
         dtype: type that the network itself runs in; logits are float32 always.
     """
 
     def __init__(
         self,
-        network: Callable[[Tensor], Any],
+        network: nn.Module,
         preprocessing: Preprocessing,
         mould: Mould,
-        softmax_rank: int | None = None,
+        softmax: Place | None = None,
         logarithm: bool = False,
         dtype: torch.dtype = torch.float32,
+        batch: int | None = None,
     ) -> None:
         self.network = network
         self.preprocessing = preprocessing
         self.mould = mould
-        self.softmax_rank = softmax_rank
+        self.softmax = softmax
+        self.batch = batch
         self.logarithm = logarithm
         self.dtype = dtype
         self.factor, self.offset = _affine(preprocessing, mould.shape[0])
@@ -62,11 +61,14 @@ class Presented:
     def __call__(self, images: Tensor) -> Tensor:
         """Images (N, C, H, W) in [0, 1] -> logits (N, K), float32."""
         x = self.present(images)
-        size = self.mould.batch
-        if size is None:
-            return self._scores(x)
-        parts = [_padded(part, size) for part in x.split(size)]
-        return torch.cat([self._scores(part) for part in parts])[: len(x)]
+        with nullcontext() if self.softmax is None else Bypass(self.softmax):
+            output = self.network(x)
+        scores = class_scores(output, len(x)).float()
+        return scores.clamp_min(TINY).log() if self.logarithm else scores
+
+    def with_network(self, network: nn.Module, dtype: torch.dtype = torch.float32) -> Presented:
+        """The same presentation of another network, which takes inputs of `dtype`."""
+        return Presented(network, self.preprocessing, self.mould, self.softmax, self.logarithm, dtype, self.batch)
 
     def present(self, images: Tensor) -> Tensor:
         """The network's own input for images (N, C, H, W) in [0, 1]."""
@@ -79,24 +81,20 @@ class Presented:
             x = x.permute(0, 2, 3, 1)
         if self.mould.tail is not None:
             x = x.reshape(len(x), *self.mould.tail)
+        if self.dtype != torch.float32 and x.ndim == 4:
+            return x.to(self.dtype, memory_format=torch.channels_last)
         return x.to(self.dtype)
 
-    def features(self, images: Tensor, rank: int) -> Tensor:
-        """Input (N, D) of the linear call of this rank, float32."""
+    def features(self, images: Tensor, place: Place) -> Tensor:
+        """Input (N, D) of the linear call of this place, float32."""
         parts = []
         x = self.present(images)
-        for part in x.split(self.mould.batch or max(len(x), 1)):
-            with Capture(rank) as capture:
-                self.network(part if self.mould.batch is None else _padded(part, self.mould.batch))
+        for part in torch.split(x, self.batch or max(len(x), 1)):
+            with Capture(place) as capture:
+                self.network(part if self.batch is None else _padded(part, self.batch))
             assert capture.input is not None
             parts.append(capture.input.float()[: len(part)])
         return torch.cat(parts)
-
-    def _scores(self, x: Tensor) -> Tensor:
-        with nullcontext() if self.softmax_rank is None else Bypass(self.softmax_rank):
-            output = self.network(x)
-        scores = class_scores(output, len(x)).float()
-        return scores.clamp_min(TINY).log() if self.logarithm else scores
 
 
 def fitted(images: Tensor, shape: tuple[int, int, int]) -> Tensor:

@@ -1,7 +1,7 @@
 """How pixels must be presented, found by clean accuracy on the samples.
 
-All usual presentations are tried on a few images, the best few again on more. The most accurate one wins; among equals the one
-that gives the true classes the higher mean log-likelihood. A balanced accuracy is used (mean over classes), so that a
+All usual presentations are tried on a few images, the best few again on more. The most accurate one wins; among equals
+(within a standard error) the one that gives the true classes the higher mean log-likelihood. Accuracy is balanced (mean over classes), so that a
 network that names one class for everything never looks accurate.
 """
 
@@ -24,7 +24,7 @@ from bdscan.intake.raw_samples import RawSamples, to_shape
 from bdscan.intake.shapes import Option, input_options
 from bdscan.report import Preprocessing
 
-PROBE_MACS = 4e11  # work of each of the two rounds, in multiply-accumulate operations
+PROBE_MACS = 1e11  # work of each of the two rounds, in multiply-accumulate operations
 FINALISTS = 5
 BATCH = 64
 
@@ -87,15 +87,15 @@ def find_presentation(
             break
     if best is None:
         raise other or CannotJudge(
-            f"the model runs on no usual image size ({refusals[0]}); give its own with --preprocessing size=HEIGHTxWIDTH"
+            f"the model runs on no usual image size ({refusals[0]}); give its own: --preprocessing size=HEIGHTxWIDTH"
         )
     trial, presentation = best
     if trial.accuracy < _needed(presentation.labels, 0.3):
         given = "the given preprocessing" if override.pixels else "no usual preprocessing"
         raise CannotJudge(
-            f"clean accuracy near chance: {given} makes the model accurate on the samples (best: {trial.preprocessing.name}, "
-            f"{trial.accuracy:.0%} of {trial.count} images); check that images, class order and weights belong together, "
-            "or give --preprocessing"
+            f"clean accuracy near chance: {given} makes the model accurate on the samples "
+            f"(best: {trial.preprocessing.name}, {trial.accuracy:.0%} of {trial.count} images); "
+            "check that images, class order and weights belong together, or give --preprocessing"
         )
     return presentation
 
@@ -135,19 +135,32 @@ def _try(
     labels, classes = resolve_labels(raw, outputs, names)
     presentation = Presentation(pool[0], mould, tuple(labels), classes, macs)
     trials: list[Trial] = []
-    for least, most in ((24, 64), (48, 400)):
+    for least, most in ((24, 48), (48, 200)):
         count = int(min(most, max(least, PROBE_MACS // (max(macs, 1) * len(pool)))))
         places = order[:count]
         images = to_shape(_take(raw, places), mould.shape).float() / 255
         truth = torch.tensor([labels[place] for place in places])
         trials = [_measure(network, item, mould, images, truth, device) for item in pool]
-        trials.sort(key=lambda trial: trial.rank, reverse=True)  # stable: plain presentations win full ties
+        trials = _ranked(trials)
         if len(places) == len(order) or len(pool) == 1:
             break
         pool = [trial.preprocessing for trial in trials[:FINALISTS]]
     if trials[0].accuracy < 0:
         raise CannotJudge("the model's outputs are NaN or infinite on clean images")
     return trials, presentation
+
+
+def _ranked(trials: list[Trial]) -> list[Trial]:
+    """By accuracy, but first the one of highest likelihood among those within a standard error of the best.
+
+    Robust networks are as accurate under a wrong mean and deviation as under their own; the likelihood tells them apart.
+    """
+    ordered = sorted(trials, key=lambda trial: trial.rank, reverse=True)
+    best = ordered[0]
+    error = (max(best.accuracy * (1 - best.accuracy), 0.0) / best.count) ** 0.5
+    equals = [trial for trial in ordered if trial.accuracy >= best.accuracy - error]
+    first = max(equals, key=lambda trial: trial.likelihood)
+    return [first, *(trial for trial in ordered if trial is not first)]
 
 
 def _take(raw: RawSamples, places: list[int]) -> RawSamples:
@@ -165,7 +178,7 @@ def _first_run(
     network: Network, raw: RawSamples, order: list[int], item: Preprocessing, mould: Mould, device: torch.device
 ) -> tuple[int, int]:
     """How many outputs the network has, and multiply-accumulates an image."""
-    images = to_shape(_take(raw, order[:2]), mould.shape).float().to(device) / 255
+    images = to_shape(_take(raw, order[: network.batch or 2]), mould.shape).float().to(device) / 255
     watch = Watch()
     try:
         with torch.no_grad(), watch:
@@ -174,8 +187,7 @@ def _first_run(
         raise
     except Exception as error:  # the network's own code refuses the shape, each library in its own way
         raise DoesNotRun(" ".join(str(error).split())[:160]) from None
-    runs = 2 if mould.batch is None else mould.batch * -(-2 // mould.batch)
-    return scores.shape[1], watch.macs // runs
+    return scores.shape[1], watch.macs // len(images)
 
 
 def _measure(
@@ -183,7 +195,7 @@ def _measure(
 ) -> Trial:
     presented = Presented(network.module, item, mould)
     with torch.no_grad():
-        scores = torch.cat([presented(part.to(device)).cpu() for part in images.split(BATCH)])
+        scores = torch.cat([presented(part.to(device)).cpu() for part in torch.split(images, BATCH)])
     if not bool(torch.isfinite(scores).all()):
         return Trial(item, mould, -1.0, -1e9, len(truth))
     likelihood = as_log_probabilities(scores).gather(1, truth[:, None]).mean()
@@ -193,7 +205,7 @@ def _measure(
 def balanced_accuracy(scores: Tensor, truth: Tensor) -> float:
     """Mean over the classes present of the share that is classified right."""
     right = scores.argmax(1) == truth
-    return float(torch.stack([right[truth == label].double().mean() for label in truth.unique()]).mean())
+    return float(torch.stack([right[truth == label].double().mean() for label in torch.unique(truth)]).mean())
 
 
 def _named(trials: list[Trial], override: Override) -> Preprocessing:

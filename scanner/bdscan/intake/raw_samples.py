@@ -39,7 +39,7 @@ class RawSamples:
 
     @property
     def channels(self) -> int:
-        return max(image.shape[2] for image in self.images)
+        return max(int(image.shape[2]) for image in self.images)
 
     @property
     def size(self) -> tuple[int, int]:
