@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bdscan.onnx.errors import OnnxError
 from bdscan.onnx.fold import apply
 from bdscan.onnx.graph import Graph, Node
-from bdscan.onnx.ops import OPERATORS
+from bdscan.onnx.ops.registry import host_inputs
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Evaluator(nn.Module):
             if name not in keep:
                 drops.setdefault(i, []).append(name)
         for i, node in enumerate(self.graph.nodes):
-            numbers = None if host.issuperset(filter(None, node.outputs)) else _host_inputs(node)
+            numbers = None if host.issuperset(filter(None, node.outputs)) else host_inputs(node.op)
             yield _Step(node, numbers, tuple(drops.get(i, ())))
 
     def named_initialisers(self) -> Iterator[tuple[str, nn.Parameter]]:
@@ -86,6 +86,7 @@ class Evaluator(nn.Module):
         device = self._anchor.device
         for i, step in enumerate(self._steps):
             node = step.node
+            results: tuple[Tensor | None, ...]
             if node.op == "If":
                 results = self._branch(i, node, values)
             else:
@@ -123,10 +124,6 @@ def _present(values: Mapping[str, Tensor | None], name: str) -> Tensor:
     return value
 
 
-def _host_inputs(node: Node) -> frozenset[int]:
-    return OPERATORS[node.op].host if node.op in OPERATORS else frozenset()
-
-
 def host_values(graph: Graph) -> frozenset[str]:
     """Values that are only ever read as plain numbers (shapes, axes, sizes): they stay on the CPU, in their own type."""
     other = {o.name for o in graph.outputs} | {i.name for i in graph.inputs}
@@ -135,7 +132,7 @@ def host_values(graph: Graph) -> frozenset[str]:
         if node.op in ("If", "Shape", "Size"):  # a branch may use it for anything; a shape is read wherever it lies
             other.update(node.reads)
         elif not other.isdisjoint(node.outputs) or not seen.intersection(node.outputs):
-            numbers = _host_inputs(node)
+            numbers = host_inputs(node.op)
             other.update(n for i, n in enumerate(node.inputs) if i not in numbers)
         seen.update(node.reads)
     return frozenset(seen - other)

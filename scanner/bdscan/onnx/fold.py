@@ -8,8 +8,22 @@ import torch
 from torch import Tensor
 
 from bdscan.onnx.errors import OnnxError
-from bdscan.onnx.graph import Graph, Node
+from bdscan.onnx.graph import Graph, Node, Shape
 from bdscan.onnx.ops import OPERATORS
+from bdscan.onnx.ops.registry import host_inputs
+
+_PROBES = (1, 2, 5)  # batch sizes: what is equal in all three does not depend on the batch
+_FAILURES = (
+    RuntimeError,
+    TypeError,
+    ValueError,
+    IndexError,
+    KeyError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    MemoryError,
+)
 
 
 def apply(node: Node, values: list[Tensor | None], opset: int) -> tuple[Tensor | None, ...]:
@@ -20,39 +34,28 @@ def apply(node: Node, values: list[Tensor | None], opset: int) -> tuple[Tensor |
         raise OnnxError(f"{node.label}: {error}") from None
     except torch.OutOfMemoryError:
         raise
-    except (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError, OverflowError,
-            ZeroDivisionError, NotImplementedError, AssertionError) as error:  # fmt: skip
+    except _FAILURES as error:
         raise OnnxError(f"{node.label} cannot be evaluated: {type(error).__name__}: {error}") from error
     return result if isinstance(result, tuple) else (result,)
 
 
 def fold(graph: Graph) -> Graph:
-    """The same function without the nodes whose inputs are all known and without the dead ones.
+    """The same function without the nodes whose results are known beforehand and without the dead ones.
 
-    Trainable initialisers count as unknown: what is computed from them must follow a repair.  `Shape` of a value
-    whose shape is static is known too.
+    Known is what follows from constants and from the *shape* of the input: the graph is run on tensors without data
+    (torch's meta device), which leave shape arithmetic real; what needs data stays.  Trainable initialisers have no
+    data here either, because what is computed from them must follow a repair.
     """
-    tensors = dict(graph.tensors)
-    frozen = {n: t for n, t in tensors.items() if n not in graph.trainable}
-    kept: list[Node] = []
-    pending = list(reversed(graph.nodes))
-    while pending:
-        node = pending.pop()
-        if node.op == "If" and (condition := frozen.get(node.inputs[0])) is not None:
-            branch = node.attrs["then_branch" if bool(condition.reshape(-1)[0]) else "else_branch"]
-            inlined, extra = _inline(node, branch)
-            frozen |= extra
-            tensors |= extra
-            pending.extend(reversed(inlined))
-            continue
-        known = _static_shape(node, graph) or _evaluate(node, frozen, graph.opset)
-        if known is None:
-            kept.append(node)
-            continue
-        done = {name: value for name, value in zip(node.outputs, known, strict=False) if name and value is not None}
-        frozen |= done
-        tensors |= done
-    return prune(replace(graph, nodes=tuple(kept), tensors=tensors))
+    while True:
+        runs = [_abstract_run(graph, batch) for batch in _batches(graph)]
+        known = {name: value for name, value in runs[0].items() if _agree([run.get(name) for run in runs])}
+        inlined = _inline_decided(graph, known)
+        if inlined is None:
+            break
+        graph = inlined
+    nodes = tuple(n for n in graph.nodes if not all(o in known for o in n.outputs if o))
+    outputs = tuple(replace(o, shape=_common_shape([run.get(o.name) for run in runs], o.shape)) for o in graph.outputs)
+    return prune(replace(graph, nodes=nodes, tensors=graph.tensors | known, outputs=outputs))
 
 
 def prune(graph: Graph) -> Graph:
@@ -67,26 +70,74 @@ def prune(graph: Graph) -> Graph:
     return replace(graph, nodes=tuple(reversed(kept)), tensors=tensors, trainable=graph.trainable & tensors.keys())
 
 
-def _static_shape(node: Node, graph: Graph) -> tuple[Tensor, ...] | None:
-    if node.op not in ("Shape", "Size"):
-        return None
-    shape = graph.shapes.get(node.inputs[0])
-    if shape is None:
-        given = graph.tensors.get(node.inputs[0])
-        shape = None if given is None else tuple(given.shape)
-    sizes = list(shape or ())[node.attrs.get("start", 0) : node.attrs.get("end")]
-    if shape is None or None in sizes or (node.op == "Size" and None in shape):
-        return None
-    value = torch.tensor(sizes, dtype=torch.int64)
-    return (value.prod() if node.op == "Size" else value,)
+def _batches(graph: Graph) -> tuple[int, ...]:
+    free = any(i.shape and i.shape[0] is None for i in graph.inputs)
+    return _PROBES if free else _PROBES[:1]
 
 
-def _evaluate(node: Node, frozen: dict[str, Tensor], opset: int) -> tuple[Tensor | None, ...] | None:
-    if node.op == "If" or not all(name in frozen for name in node.inputs if name):
+def _abstract_run(graph: Graph, batch: int) -> dict[str, Tensor]:
+    """Values by name: real where they are known, on the meta device where only their shape is; unknown ones lack."""
+    values = {n: t.to("meta") if n in graph.trainable else t for n, t in graph.tensors.items()}
+    for given in graph.inputs:
+        shape = given.shape
+        if shape and None not in shape[1:]:
+            sizes = [batch if s is None else s for s in shape]
+            values[given.name] = torch.empty(sizes, dtype=given.dtype, device="meta")
+    for node in graph.nodes:
+        if node.op == "If" or not all(name in values for name in node.inputs if name):
+            continue
+        arguments = [values[name] if name else None for name in node.inputs]
+        if any(a is not None and a.is_meta for a in arguments):
+            numbers = host_inputs(node.op)
+            arguments = [a if a is None or i in numbers else a.to("meta") for i, a in enumerate(arguments)]
+        try:
+            with torch.no_grad():
+                results = apply(node, arguments, graph.opset)
+        except OnnxError:
+            continue  # needs data, or is wrong: the real run will tell
+        values |= {
+            name: value for name, value in zip(node.outputs, results, strict=False) if name and value is not None
+        }
+    return values
+
+
+def _agree(values: list[Tensor | None]) -> bool:
+    """Whether a value is real, and the same in every run."""
+    first = values[0]
+    if first is None or first.is_meta:
+        return False
+    return all(v is first or (v is not None and not v.is_meta and _equal(first, v)) for v in values[1:])
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    return a.dtype == b.dtype and a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())
+
+
+def _common_shape(values: list[Tensor | None], declared: Shape | None) -> Shape | None:
+    if any(v is None for v in values):
+        return declared
+    shapes = [v.shape for v in values if v is not None]
+    if len({len(s) for s in shapes}) != 1:
         return None
-    with torch.no_grad():
-        values = apply(node, [frozen[name] if name else None for name in node.inputs], opset)
-    return tuple(None if v is None else v.clone(memory_format=torch.contiguous_format) for v in values)
+    return tuple(sizes[0] if len(set(sizes)) == 1 else None for sizes in zip(*shapes, strict=True))
+
+
+def _inline_decided(graph: Graph, known: dict[str, Tensor]) -> Graph | None:
+    """Replace every `If` whose condition is known by its branch; None if there is none."""
+    nodes: list[Node] = []
+    tensors = dict(graph.tensors)
+    decided = False
+    for node in graph.nodes:
+        condition = known.get(node.inputs[0]) if node.op == "If" else None
+        if condition is None or condition.numel() != 1:
+            nodes.append(node)
+            continue
+        decided = True
+        branch = node.attrs["then_branch" if bool(condition) else "else_branch"]
+        inside, extra = _inline(node, branch)
+        nodes += inside
+        tensors |= extra
+    return replace(graph, nodes=tuple(nodes), tensors=tensors) if decided else None
 
 
 def _inline(node: Node, branch: Graph) -> tuple[list[Node], dict[str, Tensor]]:

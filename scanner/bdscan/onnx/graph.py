@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import onnx
@@ -53,7 +53,7 @@ class Node:
 @dataclass(frozen=True)
 class Graph:
     """Nodes in evaluation order; `tensors` are the initialisers and constants, `trainable` the initialisers that
-    a repair may change (float, top level), `shapes` what shape inference could say."""
+    a repair may change (float, top level)."""
 
     inputs: tuple[ValueInfo, ...]
     outputs: tuple[ValueInfo, ...]
@@ -61,7 +61,6 @@ class Graph:
     tensors: dict[str, Tensor]
     trainable: frozenset[str]
     opset: int
-    shapes: dict[str, Shape] = field(default_factory=dict)
 
     @property
     def captured(self) -> frozenset[str]:
@@ -77,9 +76,7 @@ def build_graph(proto: onnx.ModelProto, reader: TensorReader) -> Graph:
     if missing:
         raise UnsupportedOperators(tuple(sorted(missing)))
     opset = next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), 1)
-    graph = _convert(proto.graph, opset, reader, frozenset(), top=True)
-    shapes = {v.name: s for v in proto.graph.value_info if (s := _shape(v)) is not None}
-    return replace(graph, shapes=shapes)
+    return _convert(proto.graph, opset, reader, frozenset(), top=True)
 
 
 def _missing_operators(graph: onnx.GraphProto) -> set[str]:

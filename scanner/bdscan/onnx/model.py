@@ -49,6 +49,11 @@ class OnnxModel(nn.Module):
         self.strategy: Strategy = "whole"
         self._try_out()
 
+    @property
+    def graph(self) -> Graph:
+        """The folded graph that `forward` evaluates; its tensors are those of the file."""
+        return self._evaluator.graph
+
     def forward(self, x: Tensor) -> Tensor:
         """Classify (N, ...), any N >= 1, in the graph's own layout and scale: (N, K) in the model's float type.
 
@@ -71,7 +76,7 @@ class OnnxModel(nn.Module):
 
     def folded(self) -> OnnxModel:
         """A copy for speed with the current weights: batch normalisation merged into the convolution before it."""
-        graph = self._evaluator.graph
+        graph = self.graph
         tensors = graph.tensors | {name: p.detach().clone() for name, p in self.named_initialisers()}
         return OnnxModel(merge_batchnorm(replace(graph, tensors=tensors)), self.sidecars, writable=False)
 
@@ -92,8 +97,7 @@ class OnnxModel(nn.Module):
         if len(known) < len(sample) or size == 0 or (size or 1) * torch.Size(known).numel() > _MAX_SAMPLE:
             self.strategy = "loop" if size else "whole"
             return
-        graph = self._evaluator.graph
-        self.strategy = choose_strategy(self._once, graph, known, size or 1, size is not None)
+        self.strategy = choose_strategy(self._once, self.graph, known, size or 1, size is not None)
         if size is None and self.strategy != "whole":
             self.fixed_batch = 1
 
@@ -107,7 +111,7 @@ def load_onnx(path: Path) -> OnnxModel:
         OnnxError: anything else that is wrong with the file, in one line.
     """
     reader = TensorReader(path.parent)
-    graph = fold(build_graph(prepare(parse(path), reader), reader))
+    graph = fold(build_graph(prepare(parse(path)), reader))
     return OnnxModel(graph, tuple(sorted(reader.sidecars)))
 
 

@@ -1,4 +1,4 @@
-"""File -> ModelProto in a form the evaluator reads: local functions inlined, old opsets raised, shapes inferred."""
+"""File -> ModelProto in a form the evaluator reads: local functions inlined, very old opsets raised."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import TensorProto
 
 from bdscan.onnx.errors import OnnxError
 from bdscan.onnx.graph import MAX_NODES
-from bdscan.onnx.tensors import TensorReader, walk_tensors
 
 MAX_FILE = 2**31 - 1  # protobuf's own limit
 OLDEST_OPSET = 7  # from here on the handlers know every form themselves; before, broadcasting was an attribute
@@ -41,66 +39,17 @@ def parse(path: Path) -> onnx.ModelProto:
     return proto
 
 
-def prepare(proto: onnx.ModelProto, reader: TensorReader) -> onnx.ModelProto:
-    """Inlined, raised to `OLDEST_OPSET` and with inferred shapes; what the file itself claims about inner shapes is
-    dropped, because a lie there would end in folded constants."""
-    for tensor in walk_tensors(proto.graph):
-        _check_strings(tensor)
+def prepare(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Local functions inlined, very old opsets raised.  What the file claims about inner shapes is not read."""
     if proto.functions:
         proto = _inline(proto)
     opset = next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), None)
-    if opset is None:
-        raise OnnxError("the model imports no ONNX operator set")
-    if opset < OLDEST_OPSET:
+    if opset is not None and opset < OLDEST_OPSET:
         try:
             proto = onnx.version_converter.convert_version(proto, 13)
         except Exception:  # the C++ converter has no exception type of its own; the graph may still run as it is
             pass
-    return _infer(proto)
-
-
-def _check_strings(tensor: TensorProto) -> None:
-    if tensor.HasField("segment"):
-        raise OnnxError(f"tensor {tensor.name!r} is segmented, which is not supported")
-
-
-def _infer(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Add `value_info`.  Inference sees the graph without its large weights: dims are enough."""
-    light = onnx.ModelProto()
-    light.CopyFrom(_without_weights(proto))
-    del light.graph.value_info[:]
-    for output in light.graph.output:
-        if output.type.HasField("tensor_type"):
-            output.type.tensor_type.ClearField("shape")
-    try:
-        inferred = onnx.shape_inference.infer_shapes(light, data_prop=True)
-    except Exception:  # advice only; without it less is folded and the run itself reports what is wrong
-        return proto
-    del proto.graph.value_info[:]
-    proto.graph.value_info.extend(inferred.graph.value_info)
-    shapes = {o.name: o.type for o in inferred.graph.output}
-    for output in proto.graph.output:
-        found = shapes.get(output.name)
-        if found is not None and found.tensor_type.HasField("shape"):
-            output.type.CopyFrom(found)
     return proto
-
-
-def _without_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Initialisers above a kilobyte become graph inputs of the same type and shape."""
-    heavy = [t for t in proto.graph.initializer if t.ByteSize() > 1024 or t.data_location == TensorProto.EXTERNAL]
-    if not heavy:
-        return proto
-    names = {t.name for t in heavy}
-    light = onnx.ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import)
-    graph, source = light.graph, proto.graph
-    graph.name = source.name
-    graph.node.extend(source.node)
-    graph.output.extend(source.output)
-    graph.input.extend(i for i in source.input if i.name not in names)
-    graph.initializer.extend(t for t in source.initializer if t.name not in names)
-    graph.input.extend(onnx.helper.make_tensor_value_info(t.name, t.data_type, list(t.dims)) for t in heavy)
-    return light
 
 
 def _inline(proto: onnx.ModelProto) -> onnx.ModelProto:

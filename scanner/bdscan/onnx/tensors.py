@@ -19,7 +19,7 @@ from bdscan.onnx.errors import OnnxError
 MAX_BYTES = 8 * 2**30  # of all the tensors of one model together
 _MAX_RANK = 16
 # Types that TensorProto keeps in a list of integers instead of raw bytes
-_TYPED = {
+_TYPED: dict[int, str] = {
     TensorProto.FLOAT: "float_data",
     TensorProto.DOUBLE: "double_data",
     TensorProto.INT64: "int64_data",
@@ -48,6 +48,8 @@ class TensorReader:
             raise OnnxError(f"the model's tensors are larger than {MAX_BYTES // 2**30} GiB together")
         if proto.data_location == TensorProto.EXTERNAL:
             return _from_bytes(self._external(proto, size), dtype, shape)
+        if proto.HasField("segment"):
+            raise OnnxError(f"tensor {proto.name!r} is segmented, which is not supported")
         if proto.HasField("raw_data"):
             if len(proto.raw_data) != size:
                 raise OnnxError(f"tensor {proto.name!r} declares {size} bytes and holds {len(proto.raw_data)}")

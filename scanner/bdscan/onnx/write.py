@@ -49,7 +49,7 @@ def _fill(tensor: TensorProto, value: Tensor) -> None:
     """Replace the values, in the type the file declares."""
     flat = value.to(device="cpu", dtype=torch_dtype(tensor.data_type)).contiguous().reshape(-1)
     for name in ("float_data", "double_data", "int32_data", "int64_data", "uint64_data", "external_data"):
-        tensor.ClearField(name)  # type: ignore[arg-type]
+        tensor.ClearField(name)
     tensor.data_location = TensorProto.DEFAULT
     tensor.raw_data = flat.view(torch.uint8).numpy().tobytes()
 

@@ -43,6 +43,11 @@ def op(*names: str, host: Sequence[int] = ()) -> Callable[[Handler], Handler]:
     return register
 
 
+def host_inputs(name: str) -> frozenset[int]:
+    """Positions of the inputs that an operator reads as plain numbers."""
+    return OPERATORS[name].host if name in OPERATORS else frozenset()
+
+
 def ints(value: Tensor | Sequence[int] | int) -> list[int]:
     """A shape-like input (tensor on the CPU, or attribute) as Python integers."""
     if isinstance(value, Tensor):
