@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import JAIL_TESTS
 
 from bdscan import __version__
 
+JAIL_TESTS = Path(__file__).parent.parent / "jail"
 CODE = "from bdscan.cli.main import main; main()"
 # A shell that starts us in the background ignores SIGINT for us; a user's terminal does not.
 HEARING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
