@@ -36,7 +36,6 @@ def pipeline(monkeypatch):
     fake = types.ModuleType("bdscan.pipeline")
     fake.run = run
     monkeypatch.setitem(sys.modules, "bdscan.pipeline", fake)
-    monkeypatch.setattr(bdscan, "pipeline", fake, raising=False)
     return seen
 
 

@@ -129,11 +129,11 @@ def _need_file(what: str, name: str) -> None:
 
 
 def _run_here(settings: Settings, progress: Progress) -> Report:
-    from bdscan import pipeline
     from bdscan.jail.compute import deterministic
+    from bdscan.pipeline import run as run_pipeline
 
     with deterministic(settings):
-        report: Report = pipeline.run(settings, progress)
+        report = run_pipeline(settings, progress)
     alone = Isolation(level="none", missing=("worker process", "limits", "file system sandbox", "system call filter"))
     return report.model_copy(update={"isolation": alone})
 

@@ -31,9 +31,6 @@ def run(settings, progress):
 if __name__ == "__main__":
     sys.modules["bdscan.pipeline"] = types.ModuleType("bdscan.pipeline")
     sys.modules["bdscan.pipeline"].run = run
-    import bdscan
-
-    bdscan.pipeline = sys.modules["bdscan.pipeline"]
     from bdscan.jail.worker import main
 
     sys.exit(main())

@@ -46,12 +46,12 @@ def _scan(settings: Settings, progress: Callable[[str, float], None]) -> Report:
     import onnxruntime  # noqa: F401
     import torch  # noqa: F401
 
-    from bdscan import pipeline
+    from bdscan.pipeline import run as run_pipeline
 
     sys.dont_write_bytecode = True  # an --arch file's folder is the user's
     isolation = apply_limits(settings, cuda=uses_cuda(settings))
     with deterministic(settings):
-        report: Report = pipeline.run(settings, progress)
+        report = run_pipeline(settings, progress)
     run = report.run.model_copy(update={"peak_memory_mb": peak_memory_mb()})
     return report.model_copy(update={"isolation": isolation, "run": run})
 
