@@ -9,10 +9,9 @@ import zipfile
 from enum import StrEnum
 from pathlib import Path
 
-from google.protobuf.message import DecodeError
-
-import onnx
 from bdscan.errors import UsageError
+from bdscan.onnx import OnnxError
+from bdscan.onnx.prepare import parse
 
 
 class Format(StrEnum):
@@ -105,9 +104,8 @@ def _is_text(head: bytes) -> bool:
 
 def _is_onnx(path: Path) -> bool:
     try:
-        model = onnx.load(str(path), load_external_data=False)
-    except (DecodeError, ValueError, OSError):
+        return len(parse(path).graph.node) > 0
+    except OnnxError:
         if path.suffix == ".onnx":
             raise UsageError(f"model {path}: a damaged or truncated ONNX file: fetch it again") from None
         return False
-    return len(model.graph.node) > 0

@@ -45,6 +45,7 @@ def open_network(model: str, arch: str | None, device: torch.device, what: str =
     files = [digest_of(path, "reference" if what == "reference" else "model", model)]
     notes: tuple[str, ...] = ()
     input_shape, batch = None, None
+    module: nn.Module
     if kind is Format.ONNX:
         loaded = onnx_file.read_onnx(path)
         module, input_shape, batch = loaded.module, loaded.input_shape, loaded.batch

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from google.protobuf.message import DecodeError
 from torch import Tensor, nn
 
-import onnx
 from bdscan.errors import CannotJudge, UsageError
 from bdscan.onnx import OnnxError, OnnxModel, check_against_onnxruntime, load_onnx
+from bdscan.onnx.prepare import parse
 from bdscan.onnx.tensors import walk_tensors
 from onnx import TensorProto
 
@@ -40,10 +39,7 @@ def read_onnx(path: Path) -> OnnxFile:
 
 def external_files(path: Path) -> tuple[Path, ...]:
     """The files beside the model that hold its large tensors; UsageError where one is missing or lies elsewhere."""
-    try:
-        model = onnx.load(str(path), load_external_data=False)
-    except (DecodeError, ValueError, OSError):
-        raise UsageError(f"model {path}: a damaged or truncated ONNX file: fetch it again") from None
+    model = parse(path)
     folder = path.parent.resolve()
     names = sorted(
         {

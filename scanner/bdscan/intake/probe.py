@@ -1,8 +1,9 @@
 """How pixels must be presented, found by clean accuracy on the samples.
 
-All usual presentations are tried on a few images, the best few again on more. The most accurate one wins; among equals
-(within a standard error) the one that gives the true classes the higher mean log-likelihood. Accuracy is balanced (mean over classes), so that a
-network that names one class for everything never looks accurate.
+All usual presentations are tried on a few images, the best few again on more. The most accurate one wins; among
+(within two standard errors) the one under which the true classes are most likely and the images look most as they did in
+training (`norm_gap`). Accuracy is balanced (mean over classes), so that a network that names one class for everything
+never looks accurate.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from bdscan.errors import CannotJudge
 from bdscan.intake.calls import Watch
 from bdscan.intake.label_names import resolve_labels
 from bdscan.intake.network import Network
+from bdscan.intake.norm_gap import FirstNorm
 from bdscan.intake.output_kind import as_log_probabilities
 from bdscan.intake.preprocessing import Override, candidates
 from bdscan.intake.presented import Mould, Presented
@@ -31,17 +33,20 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Trial:
-    """One presentation: balanced accuracy and mean log-likelihood of the true class over `count` images."""
+    """One presentation over `count` images: balanced accuracy, and how well it suits the network.
+
+    `fit` is the mean log-likelihood of the true class less the gap to the training statistics, both in nats.
+    """
 
     preprocessing: Preprocessing
     mould: Mould
     accuracy: float
-    likelihood: float
+    fit: float
     count: int
 
     @property
     def rank(self) -> tuple[float, float]:
-        return (self.accuracy, self.likelihood)
+        return (self.accuracy, self.fit)
 
 
 @dataclass(frozen=True)
@@ -151,15 +156,15 @@ def _try(
 
 
 def _ranked(trials: list[Trial]) -> list[Trial]:
-    """By accuracy, but first the one of highest likelihood among those within a standard error of the best.
+    """By accuracy, but first the one of best fit among those within two standard errors of the best.
 
-    Robust networks are as accurate under a wrong mean and deviation as under their own; the likelihood tells them apart.
+    Robust networks are as accurate under a wrong mean and deviation as under their own.
     """
     ordered = sorted(trials, key=lambda trial: trial.rank, reverse=True)
     best = ordered[0]
     error = (max(best.accuracy * (1 - best.accuracy), 0.0) / best.count) ** 0.5
-    equals = [trial for trial in ordered if trial.accuracy >= best.accuracy - error]
-    first = max(equals, key=lambda trial: trial.likelihood)
+    equals = [trial for trial in ordered if trial.accuracy >= best.accuracy - 2 * error]
+    first = max(equals, key=lambda trial: trial.fit)
     return [first, *(trial for trial in ordered if trial is not first)]
 
 
@@ -194,12 +199,17 @@ def _measure(
     network: Network, item: Preprocessing, mould: Mould, images: Tensor, truth: Tensor, device: torch.device
 ) -> Trial:
     presented = Presented(network.module, item, mould)
+    first, *rest = torch.split(images, BATCH)
+    norm = FirstNorm()
     with torch.no_grad():
-        scores = torch.cat([presented(part.to(device)).cpu() for part in torch.split(images, BATCH)])
-    if not bool(torch.isfinite(scores).all()):
+        with norm:
+            scores = [presented(first.to(device)).cpu()]
+        scores += [presented(part.to(device)).cpu() for part in rest]
+    outputs = torch.cat(scores)
+    if not bool(torch.isfinite(outputs).all()):
         return Trial(item, mould, -1.0, -1e9, len(truth))
-    likelihood = as_log_probabilities(scores).gather(1, truth[:, None]).mean()
-    return Trial(item, mould, balanced_accuracy(scores, truth), float(likelihood), len(truth))
+    likelihood = float(as_log_probabilities(outputs).gather(1, truth[:, None]).mean())
+    return Trial(item, mould, balanced_accuracy(outputs, truth), likelihood - (norm.gap() or 0.0), len(truth))
 
 
 def balanced_accuracy(scores: Tensor, truth: Tensor) -> float:

@@ -1,8 +1,8 @@
 """A faster twin of a classifier for the stages that search; those that decide use the original.
 
-Batch normalisation is merged into the convolution before it. On CPUs with bfloat16 instructions, networks that are large
-enough for it to pay also run in bfloat16 with the channels last. Whether it pays is decided by counted work, never by
-timing, so that two runs take the same path.
+Batch normalisation is merged into the convolution before it. On CPUs with bfloat16 instructions, networks that are
+large enough for it to pay also run in bfloat16 with the channels last. Whether it pays is decided by counted work,
+never by timing, so that two runs take the same path.
 """
 
 from __future__ import annotations
