@@ -22,9 +22,46 @@ Run = Callable[[Tensor], Tensor]
 # Layers that treat the samples of a batch apart, or visibly do not (a scrambling Reshape disagrees on random samples).
 # Not among them: control flow, comparisons and reductions, which may look independent on random samples only.
 _PLAIN = frozenset(
-    "Add AveragePool BatchNormalization Cast Clip Concat Conv Div Dropout Elu Flatten Gelu Gemm GlobalAveragePool "
-    "GlobalMaxPool HardSigmoid HardSwish Identity LRN LayerNormalization LeakyRelu LogSoftmax MatMul MaxPool Mul PRelu Pad ReduceMean Relu "
-    "Reshape Sigmoid Softmax Softplus Squeeze Sub Tanh Transpose Unsqueeze".split()
+    (
+        "Add",
+        "AveragePool",
+        "BatchNormalization",
+        "Cast",
+        "Clip",
+        "Concat",
+        "Conv",
+        "Div",
+        "Dropout",
+        "Elu",
+        "Flatten",
+        "Gelu",
+        "Gemm",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "HardSigmoid",
+        "HardSwish",
+        "Identity",
+        "LRN",
+        "LayerNormalization",
+        "LeakyRelu",
+        "LogSoftmax",
+        "MatMul",
+        "MaxPool",
+        "Mul",
+        "PRelu",
+        "Pad",
+        "ReduceMean",
+        "Relu",
+        "Reshape",
+        "Sigmoid",
+        "Softmax",
+        "Softplus",
+        "Squeeze",
+        "Sub",
+        "Tanh",
+        "Transpose",
+        "Unsqueeze",
+    )
 )
 
 

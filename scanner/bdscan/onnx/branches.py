@@ -12,16 +12,70 @@ from collections import deque
 from dataclasses import dataclass
 
 from bdscan.onnx.dtypes import torch_dtype
-from bdscan.onnx.graph import Graph, Node
+from bdscan.onnx.fold import fold
+from bdscan.onnx.graph import Graph, Node, classification_output
 
 _DECISIONS = frozenset(
-    "And ArgMax ArgMin BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Ceil Compress Equal Floor Greater "
-    "GreaterOrEqual Hardmax If IsInf IsNaN Less LessOrEqual Mod NonZero Not OneHot Or Round Sign TopK Where Xor".split()
+    (
+        "And",
+        "ArgMax",
+        "ArgMin",
+        "BitShift",
+        "BitwiseAnd",
+        "BitwiseNot",
+        "BitwiseOr",
+        "BitwiseXor",
+        "Ceil",
+        "Compress",
+        "Equal",
+        "Floor",
+        "Greater",
+        "GreaterOrEqual",
+        "Hardmax",
+        "If",
+        "IsInf",
+        "IsNaN",
+        "Less",
+        "LessOrEqual",
+        "Mod",
+        "NonZero",
+        "Not",
+        "OneHot",
+        "Or",
+        "Round",
+        "Sign",
+        "TopK",
+        "Where",
+        "Xor",
+    )
 )
-_COMPARISONS = frozenset("Equal Greater GreaterOrEqual IsInf IsNaN Less LessOrEqual".split())
+_COMPARISONS = frozenset(("Equal", "Greater", "GreaterOrEqual", "IsInf", "IsNaN", "Less", "LessOrEqual"))
 _ELEMENTWISE = frozenset(
-    "Abs Add Cast Clip Div Elu Erf Exp Identity LeakyRelu Log Max Min Mul Neg Pow Relu Sigmoid Softplus Sqrt Sub Tanh "
-    "Where".split()
+    (
+        "Abs",
+        "Add",
+        "Cast",
+        "Clip",
+        "Div",
+        "Elu",
+        "Erf",
+        "Exp",
+        "Identity",
+        "LeakyRelu",
+        "Log",
+        "Max",
+        "Min",
+        "Mul",
+        "Neg",
+        "Pow",
+        "Relu",
+        "Sigmoid",
+        "Softplus",
+        "Sqrt",
+        "Sub",
+        "Tanh",
+        "Where",
+    )
 )
 _PATH_LENGTH = 12
 _ACTIVATION_SIZE = 16  # nodes
@@ -53,17 +107,19 @@ class _Flow:
 
 
 def suspicious_branches(graph: Graph) -> list[Branch]:
-    """Input-dependent decisions that reach the first output of a folded graph, in evaluation order.
+    """Input-dependent decisions that reach the classification output, in evaluation order.
 
     An `If` that folding could not decide counts even where its condition depends on the batch size only.
     Element-wise activations written with a comparison (`Where(x > 0, x, a * x)`) do not count.
     """
+    graph = fold(graph)
+    goal = classification_output(graph.outputs).name
     flow = _Flow(graph, _dependent_values(graph), _makers(graph), _readers(graph))
     found = []
     for node in graph.nodes:
         if not _decides(node, flow) or _is_activation(node, flow):
             continue
-        path = _path_to(graph.outputs[0].name, node, flow.readers)
+        path = _path_to(goal, node, flow.readers)
         if path is not None:
             found.append(Branch(node.op, node.name, node.outputs[0], path))
     return found
@@ -110,7 +166,7 @@ def _makes_whole(node: Node, flow: _Flow) -> bool:
 
 def _path_to(goal: str, start: Node, readers: dict[str, list[Node]]) -> tuple[str, ...] | None:
     """Operators on the shortest way from a node to a value; None where there is none."""
-    queue = deque([(start, (start.op,))])
+    queue: deque[tuple[Node, tuple[str, ...]]] = deque([(start, (start.op,))])
     seen = set(start.outputs)
     while queue:
         node, path = queue.popleft()

@@ -125,7 +125,7 @@ def _present(values: Mapping[str, Tensor | None], name: str) -> Tensor:
 
 
 def host_values(graph: Graph) -> frozenset[str]:
-    """Values that are only ever read as plain numbers (shapes, axes, sizes): they stay on the CPU, in their own type."""
+    """Values only ever read as plain numbers (shapes, axes, sizes): they stay on the CPU, in their own type."""
     other = {o.name for o in graph.outputs} | {i.name for i in graph.inputs}
     seen: set[str] = set()
     for node in reversed(graph.nodes):

@@ -6,6 +6,7 @@ import heapq
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import onnx
@@ -14,12 +15,12 @@ from onnx import AttributeProto
 from torch import Tensor
 
 from bdscan.onnx.dtypes import torch_dtype
-from bdscan.onnx.errors import OnnxError, UnsupportedOperators
+from bdscan.onnx.errors import NotAClassifier, OnnxError, UnsupportedOperators
 from bdscan.onnx.ops import OPERATORS
+from bdscan.onnx.prepare import MAX_NODES, parse, prepare
 from bdscan.onnx.tensors import TensorReader
 
 Shape = tuple[int | None, ...]
-MAX_NODES = 200_000
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,25 @@ class Graph:
         own = set(self.tensors) | {i.name for i in self.inputs} | {o for n in self.nodes for o in n.outputs}
         needed = {r for n in self.nodes for r in n.reads} | {o.name for o in self.outputs}
         return frozenset(needed - own)
+
+
+def read_model(path: Path, reader: TensorReader | None = None) -> Graph:
+    """The graph of an untrusted file, checked but not yet folded.
+
+    Raises UnsupportedOperators, which names them all, or OnnxError, one line for anything else.
+    """
+    return build_graph(prepare(parse(path)), reader or TensorReader(path.parent))
+
+
+def classification_output(outputs: tuple[ValueInfo, ...]) -> ValueInfo:
+    """The first float output of shape (N, K), else (N, K, 1, ...), else of unknown shape; NotAClassifier if none."""
+    floats = [o for o in outputs if o.dtype.is_floating_point]
+    flat = [o for o in floats if o.shape is not None and len(o.shape) == 2]
+    tall = [o for o in floats if o.shape is not None and len(o.shape) > 2 and set(o.shape[2:]) == {1}]
+    unknown = [o for o in floats if o.shape is None]
+    for choice in (*flat, *tall, *unknown):
+        return choice
+    raise NotAClassifier("the graph has no float output of shape (N, classes)")
 
 
 def build_graph(proto: onnx.ModelProto, reader: TensorReader) -> Graph:

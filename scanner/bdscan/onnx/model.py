@@ -14,8 +14,7 @@ from bdscan.onnx.batchnorm import merge_batchnorm
 from bdscan.onnx.errors import NotAClassifier, OnnxError
 from bdscan.onnx.evaluator import Evaluator
 from bdscan.onnx.fold import fold, prune
-from bdscan.onnx.graph import Graph, ValueInfo, build_graph
-from bdscan.onnx.prepare import parse, prepare
+from bdscan.onnx.graph import Graph, ValueInfo, classification_output, read_model
 from bdscan.onnx.tensors import TensorReader
 from bdscan.onnx.write import write_initialisers
 
@@ -43,7 +42,7 @@ class OnnxModel(nn.Module):
         self.outputs: tuple[ValueInfo, ...] = graph.outputs
         self.opset = graph.opset
         self.sidecars, self.writable = sidecars, writable
-        self.output = _classification_output(graph.outputs)
+        self.output = classification_output(graph.outputs)
         self._evaluator = Evaluator(prune(replace(graph, outputs=(self.output,))))
         self.fixed_batch: int | None = graph.inputs[0].shape[0]
         self.strategy: Strategy = "whole"
@@ -111,15 +110,5 @@ def load_onnx(path: Path) -> OnnxModel:
         OnnxError: anything else that is wrong with the file, in one line.
     """
     reader = TensorReader(path.parent)
-    graph = fold(build_graph(prepare(parse(path)), reader))
+    graph = fold(read_model(path, reader))
     return OnnxModel(graph, tuple(sorted(reader.sidecars)))
-
-
-def _classification_output(outputs: tuple[ValueInfo, ...]) -> ValueInfo:
-    floats = [o for o in outputs if o.dtype.is_floating_point]
-    flat = [o for o in floats if o.shape is not None and len(o.shape) == 2]
-    tall = [o for o in floats if o.shape is not None and len(o.shape) > 2 and set(o.shape[2:]) == {1}]
-    unknown = [o for o in floats if o.shape is None]
-    for choice in (*flat, *tall, *unknown):
-        return choice
-    raise NotAClassifier("the graph has no float output of shape (N, classes)")

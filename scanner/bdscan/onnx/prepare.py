@@ -6,12 +6,13 @@ import os
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import inliner, version_converter
 
 from bdscan.onnx.errors import OnnxError
-from bdscan.onnx.graph import MAX_NODES
 
 MAX_FILE = 2**31 - 1  # protobuf's own limit
+MAX_NODES = 200_000
 OLDEST_OPSET = 7  # from here on the handlers know every form themselves; before, broadcasting was an attribute
 _NEWEST_IR = 64
 
@@ -46,7 +47,7 @@ def prepare(proto: onnx.ModelProto) -> onnx.ModelProto:
     opset = next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), None)
     if opset is not None and opset < OLDEST_OPSET:
         try:
-            proto = onnx.version_converter.convert_version(proto, 13)
+            proto = version_converter.convert_version(proto, 13)
         except Exception:  # the C++ converter has no exception type of its own; the graph may still run as it is
             pass
     return proto
@@ -56,7 +57,8 @@ def _inline(proto: onnx.ModelProto) -> onnx.ModelProto:
     """Replace calls of the model's own functions; refused where they would grow beyond `MAX_NODES` nodes."""
     _check_growth(proto)
     try:
-        return onnx.inliner.inline_local_functions(proto)
+        inlined: onnx.ModelProto = inliner.inline_local_functions(proto)
+        return inlined
     except Exception as error:  # C++; whatever it is, the file is at fault
         raise OnnxError(f"the model's local functions cannot be inlined: {error}") from None
 

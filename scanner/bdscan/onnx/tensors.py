@@ -29,7 +29,7 @@ _TYPED: dict[int, str] = {
 
 
 class TensorReader:
-    """Decodes the tensors of one model and keeps count of the bytes; `folder` is None where sidecars are not allowed."""
+    """Decodes one model's tensors and keeps count of the bytes; `folder` is None where sidecars are not allowed."""
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder

@@ -32,7 +32,8 @@ def elu(x: Tensor, *, attrs: Attrs, opset: int) -> Tensor:
 
 @op("Selu")
 def selu(x: Tensor, *, attrs: Attrs, opset: int) -> Tensor:
-    alpha, gamma = attrs.get("alpha", 1.6732632423543772), attrs.get("gamma", 1.0507009873554805)
+    alpha: float = attrs.get("alpha", 1.6732632423543772)
+    gamma: float = attrs.get("gamma", 1.0507009873554805)
     return gamma * functional.elu(x, alpha)
 
 

@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from bdscan.onnx.ops.registry import Attrs, Result, op
 
@@ -37,48 +38,40 @@ def attention(
     present = k, v
     k, v = (t.repeat_interleave(q.shape[1] // t.shape[1], 1) for t in (k, v))
     root = math.sqrt(attrs.get("scale") or 1 / math.sqrt(q.shape[-1]))
-    scores = (q * root) @ (k * root).transpose(-1, -2)
-    shown = scores
-    cap, mode = attrs.get("softcap", 0.0), attrs.get("qk_matmul_output_mode", 0)
-    bias = _bias(scores, mask, past, lengths, bool(attrs.get("is_causal", 0)))
-    # ONNX applies the cap before the mask; its output modes count 1 = with mask, 2 = with cap (opset 23)
-    scores = cap * torch.tanh(scores / cap) if cap else scores
-    shown = scores if mode == 2 else shown
-    scores = scores + bias
-    shown = scores if mode == 1 else shown
-    weights = torch.softmax(scores, -1)
-    weights = torch.where(torch.isneginf(scores).all(-1, keepdim=True), torch.zeros_like(weights), weights)
-    shown = weights if mode == 3 else shown
-    y = weights @ v
+    cap = attrs.get("softcap", 0.0)
+    raw = (q * root) @ (k * root).transpose(-1, -2)
+    capped = cap * torch.tanh(raw / cap) if cap else raw
+    scores = capped + _bias(raw, mask, past, lengths, attrs)
+    hidden = torch.isneginf(scores).all(-1, keepdim=True)  # rows that may see nothing give zero, not NaN
+    weights = torch.where(hidden, 0.0, torch.softmax(torch.where(hidden, 0.0, scores), -1))
+    y = weights.to(v.dtype) @ v
     y = y.transpose(1, 2).reshape(y.shape[0], y.shape[2], -1) if flat else y
-    return y, *present, shown
+    return y, *present, (raw, capped, scores, weights)[attrs.get("qk_matmul_output_mode", 0)]
 
 
-def _bias(scores: Tensor, mask: Tensor | None, past: int, lengths: Tensor | None, causal: bool) -> Tensor:
-    """What is added to the scores: 0 where a key may be seen, -inf where it may not, or a given float mask."""
+def _bias(scores: Tensor, mask: Tensor | None, past: int, lengths: Tensor | None, attrs: Attrs) -> Tensor:
+    """What is added to the scores: -inf where a query may not see a key, else 0 or the float mask."""
     rows, columns = scores.shape[-2:]
-    bias = torch.zeros((1, 1, 1, 1), dtype=scores.dtype, device=scores.device)
-    if mask is not None:
-        given = (
-            torch.zeros_like(mask, dtype=scores.dtype).masked_fill(~mask, -math.inf)
-            if mask.dtype == torch.bool
-            else mask
-        )
-        missing = columns - given.shape[-1]  # a shorter mask hides the rest
-        bias = (
-            torch.nn.functional.pad(given, (0, missing), value=-math.inf) if missing and given.shape[-1] > 1 else given
-        )
-    place = torch.arange(columns, device=scores.device)
-    if causal:
-        offset = past if lengths is None else (lengths - rows).reshape(-1, 1, 1, 1)
-        own = torch.arange(rows, device=scores.device)[:, None] + offset
-        bias = bias + torch.zeros_like(scores[:1, :1] if lengths is None else scores[:, :1]).masked_fill(
-            place > own, -math.inf
-        )
-    if lengths is not None:
-        hidden = place >= lengths.reshape(-1, 1, 1, 1)
-        bias = bias + torch.zeros_like(hidden, dtype=scores.dtype).masked_fill(hidden, -math.inf)
-    return bias
+    key = torch.arange(columns, device=scores.device)
+    own = torch.arange(rows, device=scores.device)[:, None] + past
+    visible = torch.ones((1, 1, rows, columns), dtype=torch.bool, device=scores.device)
+    if lengths is not None:  # an outside cache: only the first `lengths` keys count, the queries are the last of them
+        valid = lengths.reshape(-1, 1, 1, 1)
+        visible, own = visible & (key < valid), own + valid - rows
+    if attrs.get("is_causal", 0):
+        visible = visible & (key <= own)
+    if (left := attrs.get("left_window_size", -1)) >= 0:
+        visible = visible & (key >= own - left)
+    if (right := attrs.get("right_window_size", -1)) >= 0:
+        visible = visible & (key <= own + right)
+    bias = torch.zeros_like(visible, dtype=scores.dtype).masked_fill(~visible, -math.inf)
+    if mask is None:
+        return bias
+    given = (
+        torch.zeros_like(mask, dtype=scores.dtype).masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else mask
+    )
+    missing = columns - given.shape[-1]  # a shorter mask hides the rest
+    return bias + (functional.pad(given, (0, missing), value=-math.inf) if missing and given.shape[-1] > 1 else given)
 
 
 @op("RotaryEmbedding")

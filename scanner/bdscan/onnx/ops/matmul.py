@@ -27,9 +27,11 @@ def gemm(a: Tensor, b: Tensor, c: Tensor | None = None, *, attrs: Attrs, opset: 
 
 @op("Einsum")
 def einsum(*operands: Tensor, attrs: Attrs, opset: int) -> Tensor:
-    return torch.einsum(attrs["equation"].replace(" ", ""), *operands)
+    result: Tensor = torch.einsum(attrs["equation"].replace(" ", ""), *operands)
+    return result
 
 
 @op("Det")
 def det(x: Tensor, *, attrs: Attrs, opset: int) -> Tensor:
-    return torch.linalg.det(x)
+    determinant: Tensor = torch.linalg.det(x)
+    return determinant

@@ -69,7 +69,8 @@ def lrn(x: Tensor, *, attrs: Attrs, opset: int) -> Tensor:
     before = (size - 1) // 2
     square = functional.pad((x * x).movedim(1, -1), (before, size - 1 - before))
     total = square.unfold(-1, size, 1).sum(-1).movedim(-1, 1)
-    return x / (attrs.get("bias", 1.0) + attrs.get("alpha", 1e-4) / size * total) ** attrs.get("beta", 0.75)
+    bias, alpha, beta = attrs.get("bias", 1.0), attrs.get("alpha", 1e-4), attrs.get("beta", 0.75)
+    return torch.div(x, torch.pow(bias + alpha / size * total, beta))
 
 
 @op("LpNormalization")

@@ -55,7 +55,7 @@ def max_pool(x: Tensor, *, attrs: Attrs, opset: int) -> Result:
     w = _window(x, attrs)
     values = x if x.is_floating_point() else x.to(torch.float64)
     padding = [a for a, _ in w.filled]
-    if any(b > a or 2 * a > k for (a, b), k in zip(w.filled, w.kernel, strict=True)):
+    if any(not 0 <= a - b < s or 2 * a > k for (a, b), k, s in zip(w.filled, w.kernel, w.strides, strict=True)):
         values, padding = apply_pads(values, [(a, max(b, 0)) for a, b in w.filled], -math.inf), [0] * len(w.kernel)
     y, where = _MAX[len(w.kernel)](values, w.kernel, w.strides, padding, w.dilations)
     return y.to(x.dtype), _onnx_indices(where, x, values.shape[2:], w.filled, attrs.get("storage_order", 0))
@@ -98,7 +98,7 @@ def _window_sum(x: Tensor, w: _Window) -> Tensor:
 @op("LpPool")
 def lp_pool(x: Tensor, *, attrs: Attrs, opset: int) -> Tensor:
     w, p = _window(x, attrs), attrs.get("p", 2)
-    return _window_sum(apply_pads(x.abs() ** p, w.filled), w) ** (1 / p)
+    return torch.pow(_window_sum(apply_pads(x.abs() ** p, w.filled), w), 1 / p)
 
 
 def _spatial_axes(x: Tensor) -> list[int]:
@@ -118,4 +118,4 @@ def global_max_pool(x: Tensor, *, attrs: Attrs, opset: int) -> Tensor:
 @op("GlobalLpPool")
 def global_lp_pool(x: Tensor, *, attrs: Attrs, opset: int) -> Tensor:
     p = attrs.get("p", 2)
-    return (x.abs() ** p).sum(_spatial_axes(x), keepdim=True) ** (1 / p)
+    return torch.pow((x.abs() ** p).sum(_spatial_axes(x), keepdim=True), 1 / p)

@@ -1,4 +1,4 @@
-"""Resize and Upsample: every axis is resampled by its own (outputs, inputs) weight matrix, which is differentiable in x."""
+"""Resize and Upsample: each axis is resampled by its own (outputs, inputs) matrix, which is differentiable in x."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ class _Axis:
 
 @op("Upsample", host=(1,))
 def upsample(x: Tensor, scales: Tensor | None = None, *, attrs: Attrs, opset: int) -> Tensor:
+    return _upsample(x, scales, attrs)
+
+
+def _upsample(x: Tensor, scales: Tensor | None, attrs: Attrs) -> Tensor:
     factors = list(attrs["scales"]) if scales is None else scales.reshape(-1).tolist()
     legacy = {**attrs, "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
     axes = [_Axis(n, math.floor(n * f), f, (0.0, 1.0)) for n, f in zip(x.shape, factors, strict=True)]
@@ -40,7 +44,7 @@ def resize(
     opset: int,
 ) -> Tensor:
     if opset < 11:
-        return upsample(x, roi, attrs=attrs, opset=opset)
+        return _upsample(x, roi, attrs)
     chosen = [axis_of(a, x.dim()) for a in attrs.get("axes") or range(x.dim())]
     inputs = [x.shape[a] for a in chosen]
     if sizes is not None and sizes.numel():
@@ -106,7 +110,7 @@ def _coordinates(axis: _Axis, attrs: Attrs) -> Tensor:
     if mode == "pytorch_half_pixel":
         return (at + 0.5) / scale - 0.5 if axis.out > 1 else at * 0
     if mode == "align_corners":
-        return at * ((n - 1) / (axis.out - 1)) if axis.out > 1 else at * 0
+        return at * ((n - 1) / (n * scale - 1)) if axis.out > 1 else at * 0
     if mode == "asymmetric":
         return at / scale
     if mode != "tf_crop_and_resize":
@@ -137,7 +141,7 @@ def _weights(where: Tensor, axis: _Axis, attrs: Attrs) -> Tensor:
         weights = (1 - distance).clamp(min=0)
     else:
         raise OnnxError(f"unknown Resize mode {mode!r}")
-    if attrs.get("exclude_outside", 0) or stretch > 1:
+    if attrs.get("exclude_outside", 0):
         weights = weights * ((taps >= 0) & (taps < n))
     weights = weights / weights.sum(1, keepdim=True)
     rows = torch.zeros((len(where), n), dtype=torch.float64)

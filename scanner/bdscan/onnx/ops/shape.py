@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -111,7 +112,7 @@ def _slice_axis(x: Tensor, begin: int, end: int, axis: int, step: int) -> Tensor
 
 @op("Expand", host=(1,))
 def expand(x: Tensor, target: Tensor, *, attrs: Attrs, opset: int) -> Tensor:
-    size = torch.broadcast_shapes(x.shape, ints(target))
+    size = np.broadcast_shapes(x.shape, ints(target))
     check_size(size)
     return x.expand(size)
 
@@ -146,7 +147,7 @@ def eye_like(x: Tensor, *, attrs: Attrs, opset: int) -> Tensor:
     dtype = torch_dtype(attrs["dtype"]) if "dtype" in attrs else x.dtype
     rows, columns = x.shape
     row, column = torch.arange(rows, device=x.device)[:, None], torch.arange(columns, device=x.device)
-    return (column - row == attrs.get("k", 0)).to(dtype)
+    return torch.eq(column - row, attrs.get("k", 0)).to(dtype)
 
 
 @op("OneHot", host=(1,))
