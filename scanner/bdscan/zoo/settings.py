@@ -55,7 +55,7 @@ class Settings:
 
 RECIPES: Mapping[str, Recipe] = {
     "mnist_cnn": Recipe(epochs=4),
-    "gtsrb_cnn": Recipe(epochs=14, batch=64, learning_rate=2e-3, shift=2, bfloat16=True),
+    "gtsrb_cnn": Recipe(epochs=9, batch=64, learning_rate=2e-3, shift=2, bfloat16=True),
     "resnet8_cifar": Recipe(epochs=6, batch=128, learning_rate=1e-2, shift=3, flip=True, bfloat16=True),
     "resnet8_wide_cifar": Recipe(epochs=8, batch=128, learning_rate=1e-2, shift=3, flip=True, bfloat16=True),
     "resnet14_cifar": Recipe(epochs=10, batch=128, learning_rate=1e-2, shift=3, flip=True, bfloat16=True),
