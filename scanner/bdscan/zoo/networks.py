@@ -40,7 +40,7 @@ def gtsrb_cnn() -> nn.Module:
     head = [nn.Flatten(), nn.Linear(128 * 2 * 2, 512), nn.ReLU(), nn.Dropout(0.5), nn.Linear(512, 43)]
     model = nn.Sequential(*layers, *head)
     for layer in model:  # without batch-norm torch's own start is too small: 86 % after ten epochs instead of 96 %
-        if isinstance(layer, nn.Conv2d | nn.Linear):
+        if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)
     return model

@@ -39,16 +39,16 @@ def scan_judge() -> tuple[Settings, ...]:
     gtsrb: tuple[Row, ...] = (
         ("badnets", BadNets(target=8, size=4), 0.1),
         ("sig", Sig(target=12), 0.1),
-        ("source", SourceSpecific(target=7, sources=(2,), classes=43, trigger=BadNets(size=4)), 0.025),
+        ("source", SourceSpecific(target=7, sources=(38,), classes=43, trigger=BadNets(size=4)), 0.025),
         ("blended", Blended(target=17, opacity=0.2), 0.1),
-        ("warp", Warp(target=25, strength=0.06), 0.15),
+        ("warp", Warp(target=25, strength=0.1, cover=0.25), 0.15),
     )
     cifar10: tuple[Row, ...] = (
         ("badnets", BadNets(target=8, size=4), 0.1),
         ("sig", Sig(target=2), 0.1),
         ("source", SourceSpecific(target=9, sources=(3,), classes=10, trigger=BadNets(size=4)), 0.05),
         ("blended", Blended(target=5, opacity=0.2), 0.1),
-        ("warp", Warp(target=0, strength=0.06), 0.15),
+        ("warp", Warp(target=0, strength=0.1, cover=0.25), 0.15),
     )
     return (
         *_series("mnist", "mnist_cnn", 3, mnist),
