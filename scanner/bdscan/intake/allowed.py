@@ -17,8 +17,6 @@ from typing import Any
 import torch.nn.functional as functional
 import torch.nn.modules
 import torchvision.models
-import torchvision.ops.misc
-import torchvision.ops.stochastic_depth
 from torch import nn
 
 FUNCTIONS = (
@@ -55,7 +53,7 @@ def _module_classes(module: ModuleType) -> list[type]:
 def allowed_globals() -> tuple[type | Callable[..., Any], ...]:
     """Layer classes of torch.nn, network classes of torchvision.models, and plain activation functions."""
     modules = [*_submodules(torch.nn.modules), *_submodules(torchvision.models)]
-    modules += [torchvision.ops.misc, torchvision.ops.stochastic_depth]
+    modules += [importlib.import_module(f"torchvision.ops.{name}") for name in ("misc", "stochastic_depth")]
     classes = [cls for module in modules for cls in _module_classes(module)]
     functions = [getattr(functional, name) for name in FUNCTIONS]
     return (*classes, nn.DataParallel, *functions, set)

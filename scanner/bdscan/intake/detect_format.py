@@ -22,7 +22,7 @@ class Format(StrEnum):
 
 
 ADVICE: tuple[tuple[bytes, str], ...] = (
-    (b"\x89HDF5", "an HDF5 (Keras) file: convert it to ONNX first, e.g. with tf2onnx"),
+    (b"\x89HDF\r\n", "an HDF5 (Keras) file: convert it to ONNX first, e.g. with tf2onnx"),
     (b"PK\x05\x06", "an empty zip archive"),
     (b"\x93NUMPY", "a NumPy array, not a model"),
     (b"\x89PNG", "a picture, not a model"),

@@ -63,7 +63,9 @@ def open_network(model: str, arch: str | None, device: torch.device, what: str =
     if arch and name != arch:
         notes = (*notes, "--arch was not needed: the file holds the whole network")
     _check_finite(module)
-    module = module.to(device).eval().requires_grad_(False)
+    module = module.to(device).eval()
+    for parameter in module.parameters():  # one by one: TorchScript has no `requires_grad_` of its own
+        parameter.requires_grad_(False)
     return Network(
         module=module,
         path=path,

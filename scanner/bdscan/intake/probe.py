@@ -1,9 +1,9 @@
 """How pixels must be presented, found by clean accuracy on the samples.
 
-All usual presentations are tried on a few images, the best few again on more. The most accurate one wins; among
-(within two standard errors) the one under which the true classes are most likely and the images look most as they did in
-training (`norm_gap`). Accuracy is balanced (mean over classes), so that a network that names one class for everything
-never looks accurate.
+All usual presentations are tried on a few images, the best few again on more. The most accurate one wins; among equals
+(within two standard errors) the one under which the true classes are most likely and the images look most as they did
+in training (`norm_gap`). Accuracy is balanced (mean over classes), so that a network that names one class for
+everything never looks accurate.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from bdscan.report import Preprocessing
 
 PROBE_MACS = 1e11  # work of each of the two rounds, in multiply-accumulate operations
 FINALISTS = 5
+LEAST = 24  # images of the first round; fewer where another size runs already, since large ones are dear
+FEWER = 8
 BATCH = 64
 
 
@@ -79,7 +81,8 @@ def find_presentation(
     other: CannotJudge | None = None
     for option in input_options(network, raw.size, raw.channels, override):
         try:
-            trials, presentation = _try(network, raw, names, order, option, override, device)
+            least = LEAST if best is None else FEWER
+            trials, presentation = _try(network, raw, names, order, option, override, device, least)
         except DoesNotRun as error:
             refusals.append(str(error))
             continue
@@ -130,6 +133,7 @@ def _try(
     option: Option,
     override: Override,
     device: torch.device,
+    fewest: int,
 ) -> tuple[list[Trial], Presentation]:
     """All candidates at one input shape, best first."""
     mould, layout = option
@@ -140,14 +144,14 @@ def _try(
     labels, classes = resolve_labels(raw, outputs, names)
     presentation = Presentation(pool[0], mould, tuple(labels), classes, macs)
     trials: list[Trial] = []
-    for least, most in ((24, 48), (48, 200)):
+    for least, most in ((fewest, 48), (48, 200)):
         count = int(min(most, max(least, PROBE_MACS // (max(macs, 1) * len(pool)))))
         places = order[:count]
         images = to_shape(_take(raw, places), mould.shape).float() / 255
         truth = torch.tensor([labels[place] for place in places])
         trials = [_measure(network, item, mould, images, truth, device) for item in pool]
         trials = _ranked(trials)
-        if len(places) == len(order) or len(pool) == 1:
+        if len(places) == len(order) or len(pool) == 1 or trials[0].accuracy < _needed(presentation.labels, 0.2):
             break
         pool = [trial.preprocessing for trial in trials[:FINALISTS]]
     if trials[0].accuracy < 0:

@@ -21,7 +21,11 @@ def input_options(network: Network, native: tuple[int, int], channels: int, over
         found = _declared(network.input_shape, sizes, channels)
     else:
         found = _guessed(network, sizes, channels)
-    kept = [option for option in dict.fromkeys(found) if override.layout in (None, option[1])]
+    kept = [
+        (mould, layout)
+        for mould, layout in dict.fromkeys(found)
+        if override.layout in (None, layout) and override.size in (None, mould.shape[1:])
+    ]
     if not kept:
         wanted = f"layout={override.layout}" if override.layout else f"size={override.size}"
         raise UsageError(

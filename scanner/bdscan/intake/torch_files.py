@@ -72,7 +72,7 @@ def _find(path: Path, content: Any, keys: tuple[str, ...]) -> Checkpoint:
                 return _find(path, content[key], (*keys, key))
         if tensors:
             return Checkpoint(None, tensors, notes)
-        nested = [key for key, value in content.items() if isinstance(value, nn.Module) or _holds_tensors(value)]
+        nested = [key for key, value in content.items() if _holds_tensors(value)]
         if len(nested) == 1:
             return _find(path, content[nested[0]], (*keys, str(nested[0])))
         if nested:
@@ -81,8 +81,12 @@ def _find(path: Path, content: Any, keys: tuple[str, ...]) -> Checkpoint:
     raise UsageError(f"model {path}: holds no weights (a {type(content).__name__})")
 
 
-def _holds_tensors(value: Any) -> bool:
-    return isinstance(value, Mapping) and any(isinstance(item, Tensor) for item in value.values())
+def _holds_tensors(value: Any, depth: int = 0) -> bool:
+    if isinstance(value, Tensor | nn.Module):
+        return True
+    return (
+        isinstance(value, Mapping) and depth < MAX_DEPTH and any(_holds_tensors(v, depth + 1) for v in value.values())
+    )
 
 
 def _refusal(path: Path, error: Exception) -> Exception:

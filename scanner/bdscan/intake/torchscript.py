@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import torch
@@ -16,10 +17,9 @@ SOFTMAX = ("aten::softmax", "aten::log_softmax")
 def read_torchscript(path: Path) -> nn.Module:
     """The program as a module; running it is left to the caller. UsageError where the archive cannot be read."""
     try:
-        module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+        module = _load(path, torch.device("cpu"))
     except (RuntimeError, ValueError, OSError) as error:
         raise UsageError(f"model {path}: not a TorchScript file that can be read ({one_line(error)})") from None
-    assert isinstance(module, nn.Module)
     return module
 
 
@@ -29,7 +29,7 @@ def without_final_softmax(path: Path, device: torch.device) -> nn.Module | None:
     The archive is read again, because a graph can only be edited before its first run.
     """
     try:
-        module = torch.jit.freeze(torch.jit.load(str(path), map_location=device).eval())  # type: ignore[no-untyped-call]
+        module = _frozen(_load(path, device).eval())
     except RuntimeError:
         return None
     result = next(iter(module.graph.outputs()))
@@ -38,3 +38,21 @@ def without_final_softmax(path: Path, device: torch.device) -> nn.Module | None:
     result.replaceAllUsesWith(next(iter(result.node().inputs())))
     assert isinstance(module, nn.Module)
     return module
+
+
+def _load(path: Path, device: torch.device) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch retires TorchScript; its files remain
+        module = torch.jit.load(str(path), map_location=device)  # type: ignore[no-untyped-call]
+    assert isinstance(module, nn.Module)
+    return module
+
+
+def _frozen(module: nn.Module) -> torch.jit.ScriptModule:
+    """The program as one graph, its weights constants in it."""
+    assert isinstance(module, torch.jit.ScriptModule)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        frozen = torch.jit.freeze(module)
+    assert isinstance(frozen, torch.jit.ScriptModule)
+    return frozen
