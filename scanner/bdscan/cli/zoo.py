@@ -1,4 +1,4 @@
-"""`bdscan zoo`: train models of known truth, clean and backdoored."""
+"""`bdscan zoo`: train models of known truth, clean and backdoored, and measure scans on them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bdscan.cli.exits import guarded, note
+from bdscan.cli.scan import Budget, Device
 
 if TYPE_CHECKING:
     from bdscan.zoo.attacks import Attack
 
 app = typer.Typer(
-    help="Train models of known truth, clean and backdoored.", rich_markup_mode=None, no_args_is_help=True
+    help="Train models of known truth, clean and backdoored, and measure scans on them.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
 )
 
 TRAIN_HELP = """Train one model and write it to the folder OUT with a card of its truth.
@@ -30,6 +33,30 @@ PLAN_HELP = """Train the models of a named plan, a folder each under OUT; those 
 \b
 Example:
   bdscan zoo plan scan-judge models/ --data-dir data/
+"""
+SCAN_TABLE_HELP = """Scan every network that has a card, and write the verdicts beside the truth.
+
+FOLDER holds a card.json, or folders that do: networks of `bdscan zoo train`, or published ones with an arch.py.
+A scan gets the network's own file, its architecture, and ten clean images a class: those of the folder's samples.npz,
+or drawn from the test split of the card's data set. Tables are written after every network.
+
+\b
+With --compare each network is also loaded in this process, without isolation, to compare the recovered triggers with
+the true ones, Steps with DMS-Steps, and the seconds a sample: only for networks whose origin you know.
+
+\b
+Example:
+  bdscan zoo scan-table models/ --data data/ --out docs/verdicts.json --markdown docs/verdicts.md --resume
+"""
+BENCHMARK_HELP = """Time the whole scan command, and a published schedule of trigger inversion beside it.
+
+MODELS holds networks of `bdscan zoo train` (mnist-badnets, gtsrb-badnets, one of network resnet18_cifar). Where one is
+missing, its architecture gets random features and a last layer that is right on the samples, and the table says so.
+Every part runs alone; a part that is measured again replaces its row in OUT, the others stay.
+
+\b
+Example:
+  bdscan zoo benchmark --data data/ --models models/ --out docs/benchmark.json --markdown docs/benchmark.md
 """
 
 DataDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder with one .npz a data set.")]
@@ -93,6 +120,80 @@ def plan(
         from bdscan.zoo.plan import run_plan
 
         run_plan(name, out, data_dir, threads=threads, only=only, note=note)
+
+
+@app.command("scan-table", help=SCAN_TABLE_HELP)
+def scan_table(
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Networks.", show_default=False)],
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Folder with one .npz a data set.", show_default=False)],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The table as JSON.", show_default=False)],
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="The table as Markdown.")] = None,
+    budget: Annotated[Budget, typer.Option(help="How much work each scan may do.")] = Budget.standard,
+    seed: Annotated[int, typer.Option(min=0, help="Draws the clean images, and seeds the scans.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 2,
+    only: Annotated[str, typer.Option(metavar="TEXT", help="Only networks whose name contains this.")] = "",
+    resume: Annotated[bool, typer.Option("--resume", help="Keep the rows that OUT has.")] = False,
+    compare: Annotated[bool, typer.Option(help="Compare recovered triggers with the true ones.")] = True,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an unexpected failure happened.")] = False,
+) -> None:
+    with guarded(debug):
+        from bdscan.zoo.record import shown_command
+        from bdscan.zoo.scan_table import run
+
+        words: list[object] = ["bdscan zoo scan-table", *folders, "--data", data, "--budget", budget, "--seed", seed]
+        words += ["--threads", threads, *(["--only", only] if only else []), *([] if compare else ["--no-compare"])]
+        table = run(
+            folders,
+            data,
+            out,
+            markdown,
+            command=shown_command(words),
+            budget=budget.value,
+            seed=seed,
+            threads=threads,
+            only=only,
+            resume=resume,
+            compare=compare,
+            note=note,
+        )
+        found = table["summary"]
+        alarms = f"alarms on {found['clean_alarms']} of {found['clean']} clean"
+        note(f"right: {found['right']} of {found['networks']}; {alarms}")
+
+
+@app.command("benchmark", help=BENCHMARK_HELP)
+def benchmark(
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Folder with one .npz a data set.", show_default=False)],
+    models: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of trained networks.", show_default=False)],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The results as JSON.", show_default=False)],
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="The results as Markdown.")] = None,
+    part: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PART", help="help, mnist, gtsrb, resnet18 or imagenet1000. Repeats. Without it: all."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Draws the clean images, and seeds the scans.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of both.")] = 2,
+    device: Annotated[Device, typer.Option(help="Where the scan and the published schedule compute.")] = Device.cpu,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an unexpected failure happened.")] = False,
+) -> None:
+    with guarded(debug):
+        from bdscan.zoo.benchmark import PARTS, run
+        from bdscan.zoo.record import shown_command
+
+        words: list[object] = ["bdscan zoo benchmark", "--data", data, "--models", models, "--seed", seed]
+        words += ["--threads", threads, "--device", device]
+        run(
+            tuple(part or PARTS),
+            data,
+            models,
+            out,
+            markdown,
+            command=shown_command(words),
+            seed=seed,
+            threads=threads,
+            device=device.value,
+            note=note,
+        )
 
 
 def _attack(given: str | None, target: int, sources: tuple[int, ...], classes: int) -> Attack | None:

@@ -13,6 +13,7 @@ import math
 import numpy as np
 import torch
 from sklearn.cluster import KMeans
+from torch import Tensor
 from torch.nn import functional as F
 
 from bdscan.detectors.common import label_of
@@ -35,8 +36,13 @@ about = About(
 )
 
 
-def mutate(subject: Scannable, rounds: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def mutate(
+    subject: Scannable, rounds: int, *, mask: Tensor | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """First flip of every correctly classified search sample.
+
+    Args:
+        mask: E (1, H, W) in [0, 1], multiplied into each gradient: DMS-Steps (P4, algorithm 1, line 2).
 
     Returns:
         source labels (n,), step of the first flip (n,) with `rounds` where none came, label landed on (n,) or -1.
@@ -61,6 +67,8 @@ def mutate(subject: Scannable, rounds: int) -> tuple[np.ndarray, np.ndarray, np.
             own = logits.gather(1, labels[part, None])[:, 0]
             rest = logits - 1e9 * F.one_hot(labels[part], logits.shape[1])
             (gradient,) = torch.autograd.grad((rest.logsumexp(1) - own).sum(), leaf)
+            if mask is not None:
+                gradient = gradient * mask.to(gradient.device)
             length = gradient.flatten(1).norm(dim=1).clamp(min=1e-12)
             step = scale * GROWTH**k / length
             here[part] = (here[part] + step.view(-1, 1, 1, 1) * gradient).clamp(0, 1)

@@ -1,0 +1,1 @@
+"""Published methods as their papers give them, to measure ours against."""
