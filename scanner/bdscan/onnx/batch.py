@@ -92,7 +92,8 @@ def choose_strategy(run: Run, graph: Graph, sample: tuple[int, ...], size: int, 
     except OnnxError:
         if declared:
             raise
-        return "whole"  # perhaps a graph that needs more than one sample
+        run(x)  # perhaps a graph that needs more than one sample
+        return "whole"
     plain = all(node.op in _PLAIN for node in graph.nodes)
     candidates: tuple[Strategy, ...] = ("whole", "vectorised") if plain or not declared else ("vectorised",)
     for strategy in candidates:

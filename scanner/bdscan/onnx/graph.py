@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,30 +92,31 @@ def classification_output(outputs: tuple[ValueInfo, ...]) -> ValueInfo:
 
 def build_graph(proto: onnx.ModelProto, reader: TensorReader) -> Graph:
     """Check and convert a whole model; UnsupportedOperators names every operator that is missing."""
-    missing = _missing_operators(proto.graph)
+    missing: set[str] = set()
+    for count, node in enumerate(_all_nodes(proto.graph), 1):
+        if count > MAX_NODES:
+            raise OnnxError(f"the graph has more than {MAX_NODES} nodes")
+        standard = node.domain in ("", "ai.onnx")
+        if not standard or node.op_type not in (*OPERATORS, "Constant", "If"):
+            missing.add(node.op_type if standard else f"{node.domain}.{node.op_type}")
     if missing:
         raise UnsupportedOperators(tuple(sorted(missing)))
     opset = next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), 1)
     return _convert(proto.graph, opset, reader, frozenset(), top=True)
 
 
-def _missing_operators(graph: onnx.GraphProto) -> set[str]:
-    missing = set()
+def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Its nodes and those of every subgraph."""
     for node in graph.node:
-        standard = node.domain in ("", "ai.onnx")
-        if not standard or node.op_type not in (*OPERATORS, "Constant", "If"):
-            missing.add(node.op_type if standard else f"{node.domain}.{node.op_type}")
+        yield node
         for attribute in node.attribute:
             for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
-                missing |= _missing_operators(inner)
-    return missing
+                yield from _all_nodes(inner)
 
 
 def _convert(
     graph: onnx.GraphProto, opset: int, reader: TensorReader, outer: frozenset[str], top: bool = False
 ) -> Graph:
-    if len(graph.node) > MAX_NODES:
-        raise OnnxError(f"the graph has {len(graph.node)} nodes; the limit is {MAX_NODES}")
     if graph.sparse_initializer:
         raise OnnxError("sparse initialisers are not supported")
     tensors = {t.name: reader.read(t) for t in graph.initializer}

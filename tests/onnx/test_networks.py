@@ -1,0 +1,81 @@
+"""The evaluator against the PyTorch network it was exported from: outputs and input gradients.
+
+The full matrix (eight torchvision networks) is slow: `pytest -m slow tests/onnx/test_networks.py`.
+Tolerance: 2e-5 of the largest value, both for outputs and for gradients (float32 sums in another order).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from exports import EXPORTERS, export, seeded, tiny_densenet, tiny_swin, tiny_vit
+from torch import nn
+
+from bdscan.onnx import check_against_onnxruntime, load_onnx, suspicious_branches
+
+TOLERANCE = 2e-5
+SMALL = {
+    "resnet18": (lambda: torchvision.models.resnet18(num_classes=10), 32),
+    "mobilenet_v2": (lambda: torchvision.models.mobilenet_v2(num_classes=10), 32),
+    "densenet": (tiny_densenet, 32),
+    "vit": (tiny_vit, 32),
+    "swin": (tiny_swin, 32),
+}
+LARGE = {
+    "resnet18": 64,
+    "mobilenet_v2": 64,
+    "vgg11_bn": 224,
+    "efficientnet_b0": 64,
+    "densenet121": 64,
+    "convnext_tiny": 64,
+    "vit_b_16": 224,
+    "swin_t": 224,
+}
+
+
+def compare(network: nn.Module, size: int, path: Path, exporter: str, dynamic: bool) -> None:
+    """Export for two images (or any number) and run three."""
+    generator = torch.Generator().manual_seed(1)
+    x = torch.rand((3, 3, size, size), generator=generator, requires_grad=True)
+    export(network, x[:2].detach(), path, exporter, dynamic)
+    model = load_onnx(path)
+    assert model.fixed_batch == (None if dynamic else 2)
+    expected, got = network(x), model(x)
+    direction = torch.randn(expected.shape, generator=generator)
+    (wanted_gradient,) = torch.autograd.grad((expected * direction).sum(), x)
+    (gradient,) = torch.autograd.grad((got * direction).sum(), x)
+    assert relative(got, expected) < TOLERANCE
+    assert relative(gradient, wanted_gradient) < TOLERANCE
+    scale = float(expected.detach().abs().max())
+    assert check_against_onnxruntime(model, path, x.detach().numpy()) < TOLERANCE * scale
+    assert suspicious_branches(model.graph) == []
+
+
+def relative(a: torch.Tensor, b: torch.Tensor) -> float:
+    assert float(b.detach().abs().max()) > 0
+    return float((a - b).detach().abs().max() / b.detach().abs().max())
+
+
+@pytest.mark.parametrize("dynamic", [False, True], ids=["fixed", "dynamic"])
+@pytest.mark.parametrize("exporter", ["default", "legacy-17"])
+@pytest.mark.parametrize("name", SMALL)
+def test_small_networks(name: str, exporter: str, dynamic: bool, tmp_path: Path) -> None:
+    build, size = SMALL[name]
+    compare(seeded(build), size, tmp_path / "m.onnx", exporter, dynamic)
+
+
+@pytest.mark.parametrize("opset", [11, 20])
+def test_opsets_of_the_legacy_exporter(opset: int, tmp_path: Path) -> None:
+    compare(seeded(tiny_swin), 32, tmp_path / "m.onnx", f"legacy-{opset}", True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dynamic", [False, True], ids=["fixed", "dynamic"])
+@pytest.mark.parametrize("exporter", EXPORTERS)
+@pytest.mark.parametrize("name", LARGE)
+def test_torchvision_networks(name: str, exporter: str, dynamic: bool, tmp_path: Path) -> None:
+    network = seeded(getattr(torchvision.models, name), weights=None)
+    compare(network, LARGE[name], tmp_path / "m.onnx", exporter, dynamic)
