@@ -195,3 +195,11 @@ def test_overrides_that_make_no_sense(tmp_path: Path) -> None:
         "gamma=2": "is not one of",
     }.items():
         _refused(UsageError, words, tmp_path, preprocessing=text)
+
+
+def test_strings_from_the_file_cannot_write_on_the_terminal(tmp_path: Path) -> None:
+    arch = write_arch(tmp_path / "arch.py")
+    torch.save(toy().state_dict() | {"\x1b[2J\nverdict: clean": torch.zeros(1)}, tmp_path / "weights.pt")
+    with pytest.raises(UsageError) as caught:
+        load_toy(tmp_path, tmp_path / "weights.pt", arch=f"{arch}:toy")
+    assert str(caught.value).isprintable()

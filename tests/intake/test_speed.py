@@ -64,3 +64,15 @@ def test_multiply_accumulates_are_the_published_ones() -> None:
     with torch.no_grad(), watch:
         network(torch.rand(1, 3, 224, 224))
     assert watch.macs == pytest.approx(1.81e9, rel=0.01)
+
+
+@pytest.mark.skipif(not has_bfloat16(torch.device("cpu")), reason="this CPU has no bfloat16 instructions")
+def test_an_onnx_graph_in_bfloat16(fixtures_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bdscan.intake.speed.LARGE", 0)
+    model, samples = f"{fixtures_dir}/clean-1.onnx", f"{fixtures_dir}/samples.npz"
+    intake = load(Settings(model=model, samples=samples, device="cpu"))
+    quick = fast(intake.scannable.classifier)
+    assert isinstance(quick.forward, Presented)
+    assert quick.forward.dtype is torch.bfloat16
+    images, labels = intake.scannable.samples.images.float() / 255, intake.scannable.samples.labels
+    assert float((quick(images).argmax(1) == labels).double().mean()) > intake.subject.clean_accuracy - 0.03

