@@ -6,11 +6,11 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 import torch
 
-import onnx
 from bdscan.zoo.attacks.badnets import BadNets
 from bdscan.zoo.attacks.trigger_branch import add_branch
 from bdscan.zoo.networks import digits_cnn

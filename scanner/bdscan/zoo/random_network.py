@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 
 SURE, LOW, SPREAD, RIDGE = 10.0, -5.0, 0.01, 1e-4
+ENOUGH = 0.9  # share of the images
 
 
 def fit_last_layer(model: nn.Module, images: Tensor, labels: Tensor, seed: int = 0) -> None:
     """Set batch-norm statistics by the images and solve for the last linear layer, in place; evaluation mode after.
 
     Images (N,C,H,W) are as the network gets them, labels (N,). Outputs that no image has stay low everywhere.
-    Raises ValueError where the network has no linear layer, or too few features to be right on all images.
+    Raises ValueError where the network has no linear layer, or too few features to be right on nearly all images.
     """
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
     if not linear:
@@ -36,11 +37,8 @@ def fit_last_layer(model: nn.Module, images: Tensor, labels: Tensor, seed: int =
         weight = (solution[:, :-1] + noise) / scale
         last.weight.copy_(weight)
         last.bias.copy_(solution[:, -1] - weight @ centre)
-        right = [
-            (model(part).argmax(1) == own).all()
-            for part, own in zip(torch.split(images, 50), torch.split(labels, 50), strict=True)
-        ]
-    if not all(right):
+        answer = torch.cat([model(part).argmax(1) for part in torch.split(images, 50)])
+    if float((answer == labels).float().mean()) < ENOUGH:
         raise ValueError(f"{last.in_features} random features do not separate {len(labels)} images")
 
 
