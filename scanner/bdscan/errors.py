@@ -10,6 +10,6 @@ class UsageError(Exception):
 
 
 class CannotJudge(Exception):
-    """A model that cannot be judged: NaN, not a classifier, near chance, unsupported, hostile, time-out (exit code 3)."""
+    """A model that cannot be judged: NaN, no classifier, near chance, unsupported, hostile, time-out (exit code 3)."""
 
     exit_code = 3

@@ -17,14 +17,14 @@ from bdscan.rules import Rule, confidence_of, fires, for_trigger, holds
 
 MOST_CONFIRMED = 8
 SHOWN = 4
-PAIR_CRITICAL = 5.0
+PAIR_CRITICAL = 6.0
 
 
 def suspicion(candidate: Candidate) -> float:
     """One number to order candidates and to calibrate: 1 is where a rule begins to alarm."""
     m = candidate.metrics
     if candidate.sources:
-        return m["score"] / PAIR_CRITICAL
+        return m["contrast"] / PAIR_CRITICAL
     # both must be unusual: an index without a small ratio is a small MAD, a ratio without an index a wide spread
     return min(m["index"] / m["critical"], 0.5 / max(m["ratio"], 1e-6))
 
@@ -32,7 +32,7 @@ def suspicion(candidate: Candidate) -> float:
 def to_confirm(rules: Sequence[Rule], candidates: Iterable[Candidate]) -> list[Candidate]:
     """The candidates for which a rule fires, most suspicious first; always at least one if there is any."""
     ordered = sorted(candidates, key=suspicion, reverse=True)
-    fired = [c for c in ordered if for_trigger(rules, c.family, not c.sources, c.metrics)]
+    fired = [c for c in ordered if for_trigger(rules, c.family, not c.sources, c.metrics, so_far=True)]
     return (fired or ordered[:1])[:MOST_CONFIRMED]
 
 
@@ -43,7 +43,7 @@ def trigger_findings(
     best: dict[tuple[int, tuple[int, ...]], tuple[Rule, Confirmation, list[str]]] = {}
     ranked = sorted(confirmations, key=lambda c: (suspicion(c.trigger), c.asr), reverse=True)
     for c in ranked:
-        rule = for_trigger(rules, c.trigger.family, not c.trigger.sources, c.trigger.metrics)
+        rule = for_trigger(rules, c.trigger.family, not c.trigger.sources, c.metrics)
         if rule is None:
             continue
         key = (c.trigger.target, c.trigger.sources)

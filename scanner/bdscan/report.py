@@ -319,6 +319,6 @@ class Report(Value):
     statistics: tuple[Statistic, ...]
     calibration: Calibration
     isolation: Isolation
-    settings: dict[str, str | int | float | bool | None | tuple[str, ...]]
+    settings: dict[str, str | int | float | bool | tuple[str, ...] | None]
     not_examined: tuple[Text, ...] = ()
     run: Run

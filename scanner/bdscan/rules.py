@@ -82,8 +82,8 @@ def load_rules(builtin: Path, own: Iterable[str] = ()) -> tuple[Rule, ...]:
     return tuple(rule for rule in rules.values() if rule.enabled)
 
 
-def holds(bounds: Mapping[str, Bound], metrics: Mapping[str, float]) -> bool:
-    """Whether all bounds hold; a metric that was not measured holds no bound.
+def holds(bounds: Mapping[str, Bound], metrics: Mapping[str, float], *, so_far: bool = False) -> bool:
+    """Whether all bounds hold; a metric that was not measured holds no bound, or any bound if only asked `so_far`.
 
     A bound named `a/b` is on the ratio of two metrics, so that critical values may depend on the number of labels.
     """
@@ -95,22 +95,27 @@ def holds(bounds: Mapping[str, Bound], metrics: Mapping[str, float]) -> bool:
         return metrics[top] / metrics[bottom] if bottom else metrics[top]
 
     values = {name: value(name) for name in bounds}
-    return all(v is not None and bounds[name].holds(v) for name, v in values.items())
+    return all(so_far if v is None else bounds[name].holds(v) for name, v in values.items())
 
 
-def fires(rule: Rule, metrics: Mapping[str, float]) -> bool:
-    return any(holds(bounds, metrics) for bounds in rule.when)
+def fires(rule: Rule, metrics: Mapping[str, float], *, so_far: bool = False) -> bool:
+    return any(holds(bounds, metrics, so_far=so_far) for bounds in rule.when)
 
 
-def for_trigger(rules: Iterable[Rule], family: str, universal: bool, metrics: Mapping[str, float]) -> Rule | None:
-    """The first rule that fires for a recovered trigger; alarms come before weaknesses in the files."""
+def for_trigger(
+    rules: Iterable[Rule], family: str, universal: bool, metrics: Mapping[str, float], *, so_far: bool = False
+) -> Rule | None:
+    """The first rule that fires for a recovered trigger; alarms come before weaknesses in the files.
+
+    `so_far`: before confirmation, a rule fires if nothing measured until then speaks against it.
+    """
     scope = "universal" if universal else "pair"
     for rule in rules:
         if rule.about != "trigger" or rule.scope not in (None, scope):
             continue
         if rule.families and family not in rule.families:
             continue
-        if fires(rule, metrics):
+        if fires(rule, metrics, so_far=so_far):
             return rule
     return None
 

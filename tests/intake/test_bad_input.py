@@ -7,14 +7,14 @@ import pickle
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import TensorProto, helper
 from torch import nn
 from toys import load_toy, quarters, toy, write_arch, write_npz
 
-import onnx
 from bdscan.errors import CannotJudge, UsageError
-from onnx import TensorProto, helper
 
 
 def _refused(kind: type[Exception], words: str, folder: Path, model: Path | None = None, **settings: object) -> None:

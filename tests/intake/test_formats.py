@@ -7,17 +7,17 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import safetensors.torch
 import torch
 import torchvision
+from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 from toys import linear, load_toy, quarters, templates, toy, write_arch, write_npz
 
-import onnx
 from bdscan.intake import load
 from bdscan.settings import Settings
-from onnx import TensorProto, helper, numpy_helper
 
 TRUTH = json.loads((Path(__file__).resolve().parents[2] / "fixtures" / "truth.json").read_text())
 

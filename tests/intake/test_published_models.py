@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import ten_per_class
 
 from bdscan.intake import Intake, load
 from bdscan.settings import Settings
-from conftest import ten_per_class
 
 NAMES = (
     "aeva_cifar_resnet20_dynamic",

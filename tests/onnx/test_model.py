@@ -103,6 +103,16 @@ def test_lower_and_higher_precision(tmp_path: Path) -> None:
     assert float((coarse.float() - expected).detach().abs().mean()) < 0.05 * float(expected.detach().std())
 
 
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_values_meet_on_one_device(dynamic: bool, tmp_path: Path) -> None:
+    """The meta device stands in for a GPU: it also refuses operands from the CPU."""
+    x = torch.rand(2, 3, 32, 32)
+    model = load_onnx(export(seeded(tiny_swin), x, tmp_path / "m.onnx", dynamic=dynamic)).to("meta")
+    y = model(x.to("meta"))
+    assert y.is_meta
+    assert y.shape == (2, 10)
+
+
 class ConvBn(nn.Module):
     """One block that can be merged (conv, norm) and one that cannot (the convolution is read twice)."""
 

@@ -113,6 +113,7 @@ def search_again(
         if s:
             allowed[row] &= torch.isin(labels, torch.tensor(s, device=labels.device))
     iterations, count = ROUNDS[budget]
+    count = min(count, max(int(allowed.sum(1).max()), 1))  # a pair has few images: more a step would only repeat them
     task = loop.Task(wanted, images, allowed)
     state = loop.begin(family, len(targets), fast.shape, seed, fast.device)
     state = loop.advance(fast, family, task, state, iterations, count, seed + 1)

@@ -5,8 +5,8 @@ the same map of a reference f_s is taken away: what the subject reacts to and a 
 does not. The middle slice (r1, r2) of the difference is the mask E that constrains the inversion.
 
 Without a trusted network the reference is a small one, distilled on the samples with shifts and mixes: it learns what
-the subject does on clean images and never sees a trigger. Outputs are softened probabilities, and each map is divided by its
-mean, since a difference of raw logits of two networks means nothing.
+the subject does on clean images and never sees a trigger. Outputs are softened probabilities, and each map is divided
+by its mean, since a difference of raw logits of two networks means nothing.
 """
 
 from __future__ import annotations

@@ -36,9 +36,7 @@ about = About(
 )
 
 
-def mutate(
-    subject: Scannable, rounds: int, *, mask: Tensor | None = None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def mutate(subject: Scannable, rounds: int, *, mask: Tensor | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """First flip of every correctly classified search sample.
 
     Args:
@@ -88,7 +86,7 @@ def lead(sources: np.ndarray, first: np.ndarray, landed: np.ndarray, classes: in
 
 
 def rows_by_kmeans(table: Array) -> list[tuple[int, int]]:
-    """P4, algorithm 1, line 10: k-means, k = 2, over each row of Lead; a high cluster of one label n is a pair (m, n)."""
+    """P4, algorithm 1, line 10: k-means, k = 2, over each row of Lead; a high cluster of one label n is (m, n)."""
     found = []
     for m, row in enumerate(table):
         values = np.delete(row, m)

@@ -46,7 +46,7 @@ class Classifier:
     def predict(self, images: Tensor, batch: int = 256) -> Tensor:
         """Logits (N, K) without gradients, in batches."""
         with torch.no_grad():
-            return torch.cat([self.forward(part) for part in images.split(batch)])
+            return torch.cat([self.forward(part) for part in torch.split(images, batch)])
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from onnx import TensorProto
 from torch import Tensor, nn
 
 from bdscan.errors import CannotJudge, UsageError
 from bdscan.onnx import OnnxError, OnnxModel, check_against_onnxruntime, load_onnx
 from bdscan.onnx.prepare import parse
 from bdscan.onnx.tensors import walk_tensors
-from onnx import TensorProto
 
 MAX_DIFFERENCE = 1e-3
 

@@ -20,7 +20,7 @@ Strategy = Literal["whole", "vectorised", "loop"]
 Run = Callable[[Tensor], Tensor]
 
 # Layers that treat the samples of a batch apart, or visibly do not (a scrambling Reshape disagrees on random samples).
-# Not among them: control flow, comparisons and reductions, which may look independent on random samples only.
+# Not among them: control flow, comparisons and extremes, which may look independent on random samples only.
 _PLAIN = frozenset(
     (
         "Add",

@@ -63,6 +63,8 @@ class Evaluator(nn.Module):
                 drops.setdefault(i, []).append(name)
         for i, node in enumerate(self.graph.nodes):
             numbers = None if host.issuperset(filter(None, node.outputs)) else host_inputs(node.op)
+            if node.op in ("Shape", "Size"):  # need no data, so nothing is moved
+                numbers = frozenset((0,))
             yield _Step(node, numbers, tuple(drops.get(i, ())))
 
     def named_initialisers(self) -> Iterator[tuple[str, nn.Parameter]]:

@@ -29,6 +29,7 @@ SECOND = {"quick": (40, 4), "standard": (60, 5), "thorough": (150, 8)}
 ALL_PAIRS = 12  # classes up to which all pairs are inverted
 TARGETS = {"quick": 2, "standard": 4, "thorough": 12}  # else so many targets, from every source
 KEEP = 6
+FEWEST = 3  # right images of a source, where there are so many: a trigger for one image is an adversarial example
 SPREAD_FLOOR = 0.15  # of log sizes, natural logarithm
 
 about = About(
@@ -77,7 +78,9 @@ def run(subject: Scannable, budget: Budget, hints: Hints, progress: Progress) ->
     classes = len(classifier.classes)
     images, truth = subject.samples.part(subject.samples.search, classifier.device)
     right = classifier.predict(images).argmax(1) == truth
-    have = set(truth[right].tolist())
+    counts = torch.bincount(truth[right], minlength=classes)
+    fewest = min(FEWEST, int(counts.max()))
+    have = set((counts >= fewest).nonzero()[:, 0].tolist())
     pairs = [(s, t) for s, t in choose(classes, hints.ranking, TARGETS[budget.name]) if s in have]
     if len(pairs) < 6:
         return CouldNotRun("fewer than six class pairs have correctly classified search images")
@@ -99,7 +102,8 @@ def run(subject: Scannable, budget: Budget, hints: Hints, progress: Progress) ->
     sizes = torch.where(torch.isinf(state.size), torch.full_like(state.size, cap), state.size).cpu().double().numpy()
     log = np.log(np.maximum(sizes, 1.0))
     scores = pair_scores(pairs, log, classes)
-    order = (-scores).argsort(kind="stable")
+    contrast = scores * np.maximum(np.log(np.median(sizes) / np.maximum(sizes, 1.0)), 0.0)
+    order = (-contrast).argsort(kind="stable")
     keep = [int(i) for i in order[:keep_count]]
     rows = torch.tensor(keep, device=classifier.device)
     later = loop.advance(
@@ -114,29 +118,42 @@ def run(subject: Scannable, budget: Budget, hints: Hints, progress: Progress) ->
     )
     statistics = tuple(
         Statistic(
-            name="pairs.score",
+            name="pairs.contrast",
             detector=about.name,
-            value=float(scores[i]),
+            value=float(contrast[i]),
             target=label_of(subject, pairs[i][1]),
             sources=(label_of(subject, pairs[i][0]),),
-            description="how far this pair's trigger is below its row, column and reverse, in robust deviations",
+            description="score below row, column and reverse (robust deviations) times log of the median over the size",
         )
         for i in keep
     )
     best_by_target: dict[int, float] = {}
-    for (_, t), v in zip(pairs, scores, strict=True):
+    for (_, t), v in zip(pairs, contrast, strict=True):
         best_by_target[t] = max(best_by_target.get(t, -math.inf), float(v))
     top = keep[0]
     return Measurement(
         statistics=statistics,
         evidence=(matrix(subject, pairs, sizes, [pairs[i] for i in keep[:2]]),) if classes <= ALL_PAIRS else (),
-        summary=f"smallest for its row and column: {pairs[top][0]} to {pairs[top][1]} (score {scores[top]:.1f})",
+        summary=f"smallest for its row and column: {pairs[top][0]} to {pairs[top][1]} (contrast {contrast[top]:.1f})",
         scores=best_by_target,
         candidates=tuple(
-            candidate(FAMILY, later, i, pairs[row][1], {"score": float(scores[row])}, (pairs[row][0],))
+            candidate(
+                FAMILY,
+                later,
+                i,
+                pairs[row][1],
+                metrics(scores[row], contrast[row], sizes[row], sizes),
+                (pairs[row][0],),
+            )
             for i, row in enumerate(keep)
         ),
     )
+
+
+def metrics(score: float, contrast: float, size: float, sizes: Array) -> dict[str, float]:
+    """What the rules read of one pair. The contrast is high for pairs that are small both relatively and absolutely:
+    clean networks have pairs that are merely less large than their row and column."""
+    return {"score": float(score), "contrast": float(contrast), "size_ratio": float(size / np.median(sizes))}
 
 
 def pair_task(images: Tensor, truth: Tensor, right: Tensor, pairs: list[tuple[int, int]]) -> loop.Task:

@@ -19,7 +19,7 @@ def stamp(parameters: Parameters, images: Tensor, intensity: float | Tensor) -> 
 
 
 def penalty(parameters: Parameters) -> Tensor:
-    return torch.linalg.vector_norm(parameters["delta"].flatten(1), dim=1)
+    return parameters["delta"].flatten(1).square().sum(1).clamp(min=1e-12).sqrt()
 
 
 FAMILY = Family(

@@ -44,8 +44,8 @@ FAMILY = Family(
     stamp=stamp,
     penalty=penalty,
     measure=penalty,
-    learning_rate=0.01,
-    weight=2.0,
+    learning_rate=0.03,
+    weight=5.0,
     cap=lambda shape: 0.3,
     spread=0.2,
 )
