@@ -2,10 +2,13 @@
 
 The full matrix (eight torchvision networks) is slow: `pytest -m slow tests/onnx/test_networks.py`.
 Tolerance: 2e-5 of the largest value, both for outputs and for gradients (float32 sums in another order).
+Where a network has kinks in every layer, float32 gradients are not reproducible: PyTorch's own differ from its float64
+ones by 2e-2 in vgg11_bn and 3e-3 in mobilenet_v2.  Their gradients are compared on a float64 export.
 """
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,7 @@ from torch import nn
 from bdscan.onnx import check_against_onnxruntime, load_onnx, suspicious_branches
 
 TOLERANCE = 2e-5
+KINKED = (torchvision.models.VGG, torchvision.models.MobileNetV2)
 SMALL = {
     "resnet18": (lambda: torchvision.models.resnet18(num_classes=10), 32),
     "mobilenet_v2": (lambda: torchvision.models.mobilenet_v2(num_classes=10), 32),
@@ -41,25 +45,32 @@ def compare(network: nn.Module, size: int, path: Path, exporter: str, dynamic: b
 
     Returns the relative differences of the outputs, of the input gradients, and of the outputs from onnxruntime's.
     """
-    generator = torch.Generator().manual_seed(1)
-    x = torch.rand((3, 3, size, size), generator=generator, requires_grad=True)
-    export(network, x[:2].detach(), path, exporter, dynamic)
+    x = torch.rand((3, 3, size, size), generator=torch.Generator().manual_seed(1))
+    export(network, x[:2], path, exporter, dynamic)
     model = load_onnx(path)
     assert model.fixed_batch == (None if dynamic else 2)
     assert suspicious_branches(model.graph) == []
-    expected, got = network(x), model(x)
-    direction = torch.randn(expected.shape, generator=generator)
-    (wanted_gradient,) = torch.autograd.grad((expected * direction).sum(), x)
-    (gradient,) = torch.autograd.grad((got * direction).sum(), x)
-    runtime = check_against_onnxruntime(model, path, x.detach().numpy()) / float(expected.detach().abs().max())
-    differences = relative(got, expected), relative(gradient, wanted_gradient), runtime
+    with torch.no_grad():
+        expected, got = network(x), model(x)
+    runtime = check_against_onnxruntime(model, path, x.numpy()) / float(expected.abs().max())
+    if any(isinstance(m, KINKED) for m in network.modules()):
+        network, x = copy.deepcopy(network).double(), x.double()
+        model = load_onnx(export(network, x[:2], path, exporter, dynamic))
+    differences = relative(got, expected), relative(gradient(model, x), gradient(network, x)), runtime
     assert max(differences) < TOLERANCE
     return differences
 
 
+def gradient(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    x = x.clone().requires_grad_()
+    y = network(x)
+    direction = torch.randn(y.shape, generator=torch.Generator().manual_seed(2)).to(y.dtype)
+    return torch.autograd.grad((y * direction).sum(), x)[0]
+
+
 def relative(a: torch.Tensor, b: torch.Tensor) -> float:
-    assert float(b.detach().abs().max()) > 0
-    return float((a - b).detach().abs().max() / b.detach().abs().max())
+    assert float(b.abs().max()) > 0
+    return float((a - b).abs().max() / b.abs().max())
 
 
 @pytest.mark.parametrize("dynamic", [False, True], ids=["fixed", "dynamic"])

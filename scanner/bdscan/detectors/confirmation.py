@@ -20,7 +20,7 @@ from bdscan.detectors.inversion.universal import candidate as make_candidate
 from bdscan.detectors.wilson import wilson
 from bdscan.intake.classifier import Classifier, Scannable
 
-ROUNDS = {"quick": (60, 12), "standard": (100, 16), "thorough": (300, 32)}  # iterations, images
+ROUNDS = {"quick": (60, 8), "standard": (80, 12), "thorough": (300, 32)}  # iterations, images
 CONTROLS = 4
 INTENSITIES = tuple(i / 8 for i in range(13))  # 0 ... 1.5
 

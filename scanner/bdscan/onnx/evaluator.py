@@ -33,7 +33,9 @@ class Evaluator(nn.Module):
         self.graph = graph
         host = host_values(graph)
         self._held: dict[str, str] = {}  # value name -> attribute (ONNX names may hold dots and slashes)
-        self._numbers = {n: t for n, t in graph.tensors.items() if n in host}
+        self._constants = {
+            n: t for n, t in graph.tensors.items() if n in host or n not in graph.trainable
+        }  # on the CPU
         for i, (name, tensor) in enumerate(graph.tensors.items()):
             if name in host:
                 continue
@@ -81,7 +83,7 @@ class Evaluator(nn.Module):
 
     def run(self, feeds: Mapping[str, Tensor], outer: Mapping[str, Tensor | None] | None = None) -> dict[str, Tensor]:
         """Evaluate; `outer` holds the values a subgraph captures."""
-        values: dict[str, Tensor | None] = {**(outer or {}), **self._numbers, **feeds}
+        values: dict[str, Tensor | None] = {**(outer or {}), **self._constants, **feeds}
         for name, attribute in self._held.items():
             values[name] = getattr(self, attribute)
         cast = self.dtype if self.dtype != self._native else None
@@ -107,7 +109,11 @@ class Evaluator(nn.Module):
             return arguments
         if step.host is None:
             return [a if a is None else a.cpu() for a in arguments]
-        return [a if a is None or i in step.host else a.to(device) for i, a in enumerate(arguments)]
+        for i, name in enumerate(step.node.inputs):
+            value = arguments[i]
+            if value is not None:
+                arguments[i] = self._constants.get(name, value) if i in step.host else value.to(device)
+        return arguments
 
     def _branch(self, i: int, node: Node, values: Mapping[str, Tensor | None]) -> tuple[Tensor, ...]:
         condition = _present(values, node.inputs[0])

@@ -21,8 +21,8 @@ from bdscan.detectors.robust import Array, classic_index, critical_index, modera
 from bdscan.intake.classifier import Scannable
 from bdscan.report import Label, Statistic
 
-FIRST = {"quick": (40, 6), "standard": (60, 8), "thorough": (200, 16)}  # iterations, images a step and label
-SECOND = {"quick": (24, 8), "standard": (40, 16), "thorough": (200, 32)}
+FIRST = {"quick": (40, 4), "standard": (60, 5), "thorough": (200, 16)}  # iterations, images a step and label
+SECOND = {"quick": (20, 8), "standard": (30, 10), "thorough": (200, 32)}
 KEEP, CONTROLS = 3, 2
 MANY = 100  # classes beyond which only ranked labels and random controls are inverted
 RANKED, RANDOM = 12, 12
