@@ -18,6 +18,7 @@ from bdscan.rules import Rule, confidence_of, fires, for_trigger, holds
 MOST_CONFIRMED = 8
 SHOWN = 4
 PAIR_CRITICAL = 6.0
+USUAL_RATIO = {"sparse": 0.42, "dense": 0.55, "warp": 0.42, "tone": 0.3}  # below what clean networks show, by family
 
 
 def suspicion(candidate: Candidate) -> float:
@@ -26,7 +27,7 @@ def suspicion(candidate: Candidate) -> float:
     if candidate.sources:
         return m["contrast"] / PAIR_CRITICAL
     # both must be unusual: an index without a small ratio is a small MAD, a ratio without an index a wide spread
-    return min(m["index"] / m["critical"], 0.5 / max(m["ratio"], 1e-6))
+    return min(m["index"] / m["critical"], USUAL_RATIO.get(candidate.family, 0.5) / max(m["ratio"], 1e-6))
 
 
 def to_confirm(rules: Sequence[Rule], candidates: Iterable[Candidate]) -> list[Candidate]:

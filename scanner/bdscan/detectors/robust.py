@@ -19,8 +19,12 @@ def mad(values: Array) -> float:
 
 
 def classic_index(sizes: Array) -> Array:
-    """Neural Cleanse's anomaly index of each label: (median - v) / MAD on the sizes themselves."""
-    return np.asarray((np.median(sizes) - sizes) / max(mad(sizes), 1e-12))
+    """Neural Cleanse's anomaly index of each label: (median - v) / MAD on the sizes themselves.
+
+    The MAD has a floor of 1 % of the median: where most labels are censored at the cap it would be zero.
+    """
+    middle = float(np.median(sizes))
+    return np.asarray((middle - sizes) / max(mad(sizes), 0.01 * abs(middle), 1e-12))
 
 
 def moderated_index(log_sizes: Array, prior_spread: float) -> Array:

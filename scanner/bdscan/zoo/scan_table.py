@@ -129,7 +129,7 @@ def is_right(report: Report, truth: str, targets: Sequence[int]) -> bool:
 def key_statistics(statistics: Sequence[Statistic]) -> Row:
     """Largest anomaly index over the families with its label and ratio to the median; largest pair score."""
     indices = [s for s in statistics if s.name in INDEX and s.value is not None]
-    pairs = [s for s in statistics if s.name == "pairs.score" and s.value is not None]
+    pairs = [s for s in statistics if s.detector == "pairs" and s.sources and s.value is not None]
     best = max(indices, key=lambda s: s.value or 0.0, default=None)
     pair = max(pairs, key=lambda s: s.value or 0.0, default=None)
     ratio = None
