@@ -58,6 +58,8 @@ def test_the_row_says_what_the_scan_found(scanned) -> None:
     assert row["index"] == max(indices)
     assert row["index_target"] == 8
     assert 0 < row["ratio"] < 1
+    assert row["pair_score"] is not None
+    assert len(row["pair"]) == 2
 
 
 def test_recovered_triggers_stand_beside_the_true_one(scanned) -> None:
