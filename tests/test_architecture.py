@@ -16,11 +16,12 @@ PACKAGE = Path(__file__).parent.parent / "scanner" / "bdscan"
 
 FLOORS = (
     {"cli"},
+    {"zoo"},
     {"api"},
     {"jail"},
     {"pipeline"},
     {"judge"},
-    {"detectors", "repair", "rules", "calibration", "zoo"},
+    {"detectors", "repair", "rules", "calibration"},
     {"intake"},
     {"onnx"},
     {"formats"},

@@ -52,7 +52,7 @@ def mutate(subject: Scannable, rounds: int, *, mask: Tensor | None = None) -> tu
     here = clean.clone()
     first = torch.full((len(here),), rounds, device=here.device)
     landed = torch.full_like(first, -1)
-    scale = REACH * math.sqrt(clean[0].numel()) * (GROWTH - 1) / (GROWTH**rounds - 1)
+    scale = REACH * math.sqrt(math.prod(classifier.shape)) * (GROWTH - 1) / (GROWTH**rounds - 1)
     for k in range(rounds):
         for part in torch.split(torch.arange(len(here), device=here.device), 128):
             leaf = here[part].detach().requires_grad_()
