@@ -15,7 +15,7 @@ from bdscan.intake.classifier import Scannable
 from bdscan.report import Curve, Evidence, Finding, Gallery, Line, Pair
 from bdscan.rules import Rule, confidence_of, fires, for_trigger, holds
 
-MOST_CONFIRMED = 8
+MOST_CONFIRMED = 6
 SHOWN = 4
 PAIR_CRITICAL = 6.0
 USUAL_RATIO = {"sparse": 0.42, "dense": 0.55, "warp": 0.42, "tone": 0.3}  # below what clean networks show, by family

@@ -21,7 +21,7 @@ from bdscan.detectors.wilson import wilson
 from bdscan.intake.classifier import Classifier, Scannable
 
 ROUNDS = {"quick": (60, 8), "standard": (80, 12), "thorough": (300, 32)}  # iterations, images
-CONTROLS = 4
+CONTROLS = 3
 GOAL = 0.97  # the first search keeps the smallest of many tries at 90 %, so its winners do worse on unseen images
 INTENSITIES = tuple(i / 8 for i in range(13))  # 0 ... 1.5
 

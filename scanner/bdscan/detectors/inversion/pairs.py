@@ -24,7 +24,7 @@ from bdscan.intake.classifier import Scannable
 from bdscan.report import Matrix, Statistic
 
 FAMILY = FAMILIES["sparse"]
-FIRST = {"quick": (40, 2), "standard": (60, 3), "thorough": (150, 5)}  # iterations, images
+FIRST = {"quick": (40, 2), "standard": (50, 3), "thorough": (150, 5)}  # iterations, images
 SECOND = {"quick": (40, 4), "standard": (60, 5), "thorough": (150, 8)}
 ALL_PAIRS = 12  # classes up to which all pairs are inverted
 TARGETS = {"quick": 2, "standard": 4, "thorough": 12}  # else so many targets, from every source
