@@ -82,6 +82,7 @@ def trigger_finding(
         sources=", ".join(f"class {s.index} ({s.name})" for s in sources) or "all classes",
         summary="",
     )
+    text = text[:1].upper() + text[1:]
     if others:
         text += f" Also found by: {', '.join(sorted(set(others)))}."
     if c.reference_asr is not None:

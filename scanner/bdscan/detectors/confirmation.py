@@ -22,6 +22,7 @@ from bdscan.intake.classifier import Classifier, Scannable
 
 ROUNDS = {"quick": (60, 8), "standard": (80, 12), "thorough": (300, 32)}  # iterations, images
 CONTROLS = 3
+PAIR_CONTROLS = 5  # cheap, since a pair has few images
 GOAL = 0.97  # the first search keeps the smallest of many tries at 90 %, so its winners do worse on unseen images
 INTENSITIES = tuple(i / 8 for i in range(13))  # 0 ... 1.5
 
@@ -102,12 +103,14 @@ def search_again(
     targets = [c.target for c in found]
     sources: list[tuple[int, ...]] = [c.sources for c in found]
     rng = np.random.default_rng(seed)
-    classes = len(fast.classes)
-    for c in found[:1] if not found[0].sources else found:
-        # controls: for a universal trigger other targets, for a pair other targets of the same source
-        others = [t for t in rng.permutation(classes).tolist() if t not in targets and t not in c.sources]
-        targets += others[:CONTROLS]
-        sources += [c.sources] * len(others[:CONTROLS])
+    suspected = set(zip(targets, sources, strict=True))
+    controls: dict[tuple[int, ...], list[int]] = {}  # by sources: the rows that a suspect of those sources is held to
+    for s in dict.fromkeys(sources):
+        free = [t for t in rng.permutation(len(fast.classes)).tolist() if (t, s) not in suspected and t not in s]
+        free = free[: PAIR_CONTROLS if s else CONTROLS]
+        controls[s] = list(range(len(targets), len(targets) + len(free)))
+        targets += free
+        sources += [s] * len(free)
     wanted = torch.tensor(targets, device=fast.device)
     allowed = labels[None] != wanted[:, None]
     for row, s in enumerate(sources):
@@ -120,16 +123,12 @@ def search_again(
     state = loop.advance(fast, family, task, state, iterations, count, seed + 1, goal=GOAL)
     cap = torch.full_like(state.size, family.cap(fast.shape))
     sizes = torch.where(torch.isinf(state.size), cap, state.size).cpu()
-    controls = sizes[len(found) :] if len(sizes) > len(found) else sizes
-    middle = float(controls.median())
-    return [
-        (
-            make_candidate(family, state, i, c.target, dict(c.metrics), c.sources),
-            float(state.size[i]),
-            float(sizes[i]) / middle,
-        )
-        for i, c in enumerate(found)
-    ]
+    out = []
+    for i, c in enumerate(found):
+        others = sizes[controls[c.sources]] if controls[c.sources] else sizes
+        again = make_candidate(family, state, i, c.target, dict(c.metrics), c.sources)
+        out.append((again, float(state.size[i]), float(sizes[i] / others.median())))
+    return out
 
 
 def confirm(
