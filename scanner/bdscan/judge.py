@@ -161,7 +161,7 @@ def statistic_findings(rules: Sequence[Rule], measured: dict[str, Measurement]) 
                             severity=rule.severity,
                             confidence=confidence_of(rule, False),
                             message=rule.message.format(
-                                summary=measurement.summary, target=s.target, family="", sources=""
+                                summary=measurement.summary[:2000], target="", family="", sources=""
                             ),
                             target=s.target,
                             sources=s.sources,

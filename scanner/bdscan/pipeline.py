@@ -24,6 +24,7 @@ from bdscan.rules import Rule, decide, load_rules
 from bdscan.settings import Settings
 
 Progress = Callable[[str, float], None]
+LONGEST = 2000  # characters of a stage's summary: it may quote names from the file
 # A clean verdict means that these looked; the graph check too where the format has a graph.
 NEEDED = ("inversion.sparse", "inversion.dense", "inversion.warp", "inversion.tone", "pairs", "confirmation")
 
@@ -116,14 +117,14 @@ def run_stage(story: Story, detector: Detector, subject: Scannable, budget: Budg
     progress(name, 0.0)
     try:
         result = detector.run(subject, budget, story.hints(), lambda share: progress(name, min(share, 0.999)))
-    except Exception as error:  # any failure of one stage must show in the report and must not end the others
-        story.stages.append(report.Failed(name=name, error=_one_line(error)))
-    else:
         if isinstance(result, CouldNotRun):
             story.stages.append(report.Skipped(name=name, reason=result.reason))
         else:
+            stage = report.Measured(name=name, summary=result.summary[:LONGEST], evidence=result.evidence)
             story.measured[name] = result
-            story.stages.append(report.Measured(name=name, summary=result.summary, evidence=result.evidence))
+            story.stages.append(stage)
+    except Exception as error:  # any failure of one stage must show in the report and must not end the others
+        story.stages.append(report.Failed(name=name, error=_one_line(error)))
     story.timed(name, began)
     progress(name, 1.0)
 
@@ -144,7 +145,9 @@ def run_confirmation(
     except Exception as error:  # as in run_stage
         story.stages.append(report.Failed(name=name, error=_one_line(error)))
     else:
-        if found:
+        if found and not any(c.n for c in confirmed):
+            story.stages.append(report.Skipped(name=name, reason="no held-out image that a trigger could move"))
+        elif found:
             worked = sum(c.asr >= 0.75 for c in confirmed)
             text = f"{len(confirmed)} triggers tried on held-out images, {worked} succeed on 75 % or more"
             story.stages.append(report.Measured(name=name, summary=text))
@@ -178,7 +181,7 @@ def summarise(verdict: report.Verdict, findings: list[report.Finding], lacking: 
         return "Looked, and found nothing beyond what clean networks show."
     if verdict is report.Verdict.INCONCLUSIVE:
         return f"Nothing was found, but these stages did not measure: {', '.join(lacking)}."
-    return alarms[0].message
+    return next((f for f in alarms if f.confirmed), alarms[0]).message
 
 
 def _one_line(error: Exception) -> str:

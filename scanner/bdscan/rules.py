@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from bdscan.errors import UsageError
 from bdscan.report import Confidence, Finding, Reference, Severity, Verdict
@@ -54,6 +54,19 @@ class Rule(Data):
     remedy: str
     enabled: bool = True
 
+    @model_validator(mode="after")
+    def _can_work(self) -> Rule:
+        """A rule that could never fire, or would fail when it does, is refused when it is read."""
+        if self.enabled and not self.when:
+            raise ValueError("`when` is empty")
+        if (self.about == "statistic") != (self.statistic is not None):
+            raise ValueError("`statistic` belongs to rules about a statistic, and is required there")
+        try:
+            self.message.format(family="", target="", sources="", summary="")
+        except (KeyError, IndexError, ValueError, AttributeError):
+            raise ValueError("`message` may name {family}, {target}, {sources} and {summary} only") from None
+        return self
+
 
 class RuleFile(Data):
     version: Literal[1]
@@ -90,7 +103,7 @@ def holds(bounds: Mapping[str, Bound], metrics: Mapping[str, float], *, so_far: 
 
     def value(name: str) -> float | None:
         top, _, bottom = name.partition("/")
-        if top not in metrics or (bottom and bottom not in metrics):
+        if top not in metrics or (bottom and not metrics.get(bottom)):
             return None
         return metrics[top] / metrics[bottom] if bottom else metrics[top]
 

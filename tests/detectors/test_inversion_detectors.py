@@ -62,7 +62,15 @@ def test_universal_sparse_finds_the_planted_target_and_its_pixel() -> None:
     assert ordinary["ratio"] > 0.6
 
 
-@pytest.mark.parametrize("name", [n for n in BY_NAME if n.startswith("inversion.") and n != "inversion.dms"])
+def test_the_short_inversion_ranks_the_planted_target_first_and_leaves_no_candidate() -> None:
+    result = measure(BY_NAME["inversion.fast"], subject(), STANDARD)
+    assert max(result.scores, key=result.scores.__getitem__) == TARGET
+    assert result.candidates == ()
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in BY_NAME if n.startswith("inversion.") and n not in ("inversion.dms", "inversion.fast")]
+)
 def test_each_inversion_reports_finite_numbers_and_candidates_that_stamp_images(name: str) -> None:
     result = measure(BY_NAME[name], subject())
     assert all(np.isfinite(s.value) and s.detector == name for s in result.statistics)

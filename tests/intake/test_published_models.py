@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ten_per_class
+from ten_per_class import ten_per_class
 
 from bdscan.intake import Intake, load
 from bdscan.settings import Settings

@@ -8,7 +8,7 @@ from types import ModuleType
 from bdscan.detectors import confirmation, graph, last_layer, margin, sensitivity, steps
 from bdscan.detectors.interface import About, Budget, CouldNotRun, Detector, Hints, Measurement, Progress
 from bdscan.detectors.inversion import pairs
-from bdscan.detectors.inversion.families import FAMILIES
+from bdscan.detectors.inversion.families import FAMILIES, sparse
 from bdscan.detectors.inversion.universal import UniversalInversion
 from bdscan.intake.classifier import Scannable
 
@@ -47,6 +47,18 @@ def _family(name: str) -> UniversalInversion:
     return UniversalInversion(FAMILIES[name], about)
 
 
+FAST = UniversalInversion(
+    sparse.FAST,
+    About(
+        name="inversion.fast",
+        title="Short inversion that ranks the labels",
+        needs=INVERSION_NEEDS,
+        finds="the order in which labels deserve a closer look",
+        misses="it ranks and never decides",
+        source="P1, eq. 6",
+    ),
+    ranks=True,
+)
 DMS = UniversalInversion(
     FAMILIES["sparse"],
     About(
@@ -74,6 +86,7 @@ ADAPTIVE = UniversalInversion(
 
 DETECTORS: tuple[Detector, ...] = (
     *(Module(m.about, m) for m in (graph, last_layer, steps, margin)),
+    FAST,
     *(_family(name) for name in FAMILIES),
     Module(sensitivity.about, sensitivity),
     DMS,
@@ -83,7 +96,15 @@ DETECTORS: tuple[Detector, ...] = (
 ABOUTS: tuple[About, ...] = (*(d.about for d in DETECTORS), confirmation.about)
 
 # How much a stage's scores count in the ranking of labels: what earned trust in docs/design.md counts more.
-TRUST = {"last_layer": 1.0, "margin": 0.5, "steps": 0.25, "inversion.sparse": 2.0, "inversion.dense": 2.0, "pairs": 1.0}
+TRUST = {
+    "last_layer": 1.0,
+    "margin": 0.5,
+    "steps": 0.25,
+    "inversion.fast": 0.5,
+    "inversion.sparse": 2.0,
+    "inversion.dense": 2.0,
+    "pairs": 1.0,
+}
 
 
 def chosen(names: tuple[str, ...]) -> tuple[Detector, ...]:

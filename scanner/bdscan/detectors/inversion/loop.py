@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from bdscan.detectors.inversion.families.interface import Family, Parameters
 
-UP, DOWN = 1.5, 1.5  # factors on the penalty weight (P1's schedule)
+UP, DOWN = 1.5, 1.5  # factors on the penalty weight
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def advance(
 def _adam(
     parameters: Parameters, gradients: Parameters, first: Parameters, second: Parameters, step: int, rate: float
 ) -> None:
-    beta1, beta2 = 0.5, 0.9  # P1's: short memories, since the penalty weight keeps changing
+    beta1, beta2 = 0.5, 0.9  # short memories, since the penalty weight keeps changing
     for k, g in gradients.items():
         first[k].mul_(beta1).add_(g, alpha=1 - beta1)
         second[k].mul_(beta2).addcmul_(g, g, value=1 - beta2)

@@ -22,6 +22,7 @@ from bdscan.intake.classifier import Scannable
 from bdscan.report import Label, Statistic
 
 FIRST = {"quick": (40, 4), "standard": (60, 5), "thorough": (200, 16)}  # iterations, images a step and label
+RANK = (25, 3)
 SECOND = {"quick": (20, 8), "standard": (30, 10), "thorough": (200, 32)}
 KEEP, CONTROLS = 3, 2
 MANY = 100  # classes beyond which only ranked labels and random controls are inverted
@@ -126,13 +127,15 @@ class UniversalInversion:
     """The detector of one trigger family.
 
     `masked` constrains the trigger to the DMS mask and `drawn` makes it work over a range of intensities; both run on
-    the ranked labels and as many controls only, since they refine what a plain inversion found.
+    the ranked labels and as many controls only, since they refine what a plain inversion found. `ranks` makes a
+    short run that leaves scores and no candidates.
     """
 
     family: Family
     about: About
     masked: bool = False
     drawn: tuple[float, float] | None = None
+    ranks: bool = False
 
     def run(self, subject: Scannable, budget: Budget, hints: Hints, progress: Progress) -> Measurement | CouldNotRun:
         classifier, family = subject.classifier, self.family
@@ -143,13 +146,17 @@ class UniversalInversion:
             return CouldNotRun("no DMS mask: the sensitivity stage did not run")
         mask = hints.mask.to(classifier.device) if self.masked and hints.mask is not None else None
         few_labels = self.masked or self.drawn is not None
+        if self.ranks and len(classifier.classes) > MANY:
+            return CouldNotRun(f"more than {MANY} classes: too many to rank by inversion")
         labels = choose_labels(len(classifier.classes), hints.ranking, budget.seed, few=few_labels)
         task = universal_task(images, truth, labels)
         if not bool(task.allowed.any(1).all()):
             return CouldNotRun("the search images are all of one class")
         (first, few), (second, more) = FIRST[budget.name], SECOND[budget.name]
-        go_on = min(len(labels), KEEP + CONTROLS)
-        work = first * few * len(labels) + second * more * go_on
+        if self.ranks:
+            first, few = RANK
+        later_work = 0 if self.ranks else second * more * min(len(labels), KEEP + CONTROLS)
+        work = first * few * len(labels) + later_work
         done = [0]
 
         def tick(cost: int) -> None:
@@ -170,16 +177,18 @@ class UniversalInversion:
             tick=lambda: tick(few * len(labels)),
         )
         sizes = compare(state, labels, family, classifier.shape)
+        if family.always_reaches and all(sizes.censored) and not (self.ranks or self.masked):
+            return CouldNotRun("no label was reached at all; the model's gradients may be masked")
         order = sizes.log.argsort(kind="stable")
         middle = [int(i) for i in order[len(order) // 2 :][:CONTROLS]]
-        keep = list(dict.fromkeys([int(i) for i in order[:KEEP]] + middle))
-        rows = torch.tensor(keep, device=classifier.device)
+        keep = [] if self.ranks else list(dict.fromkeys([int(i) for i in order[:KEEP]] + middle))
+        rows = torch.tensor(keep, dtype=torch.long, device=classifier.device)
         later = loop.advance(
             classifier,
             family,
             task.only(rows),
             state.only(rows),
-            second,
+            second if keep else 0,
             more,
             budget.seed + 2,
             mask=mask,

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from bdscan.detectors.inversion.families.clip import clip
 from bdscan.detectors.inversion.families.interface import Family, Parameters
 
 
@@ -15,7 +16,7 @@ def start(count: int, shape: tuple[int, int, int], generator: torch.Generator) -
 
 
 def stamp(parameters: Parameters, images: Tensor, intensity: float | Tensor) -> Tensor:
-    return (images + intensity * parameters["delta"].unsqueeze(1)).clamp(0, 1)
+    return clip(images + intensity * parameters["delta"].unsqueeze(1))
 
 
 def penalty(parameters: Parameters) -> Tensor:

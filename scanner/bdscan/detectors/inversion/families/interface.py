@@ -30,6 +30,8 @@ class Family:
         weight: starting weight of the penalty against the cross-entropy.
         cap: (C, H, W) -> the size at which a label that never reached the goal is censored.
         spread: typical spread (standard deviation over labels) of log sizes on clean networks; see docs/design.md.
+        always_reaches: every differentiable network has a trigger of this family below the cap for some label; if none
+            is found the gradients lead nowhere, and the search says so instead of finding nothing.
     """
 
     name: str
@@ -42,3 +44,4 @@ class Family:
     weight: float
     cap: Callable[[tuple[int, int, int]], float]
     spread: float
+    always_reaches: bool = False

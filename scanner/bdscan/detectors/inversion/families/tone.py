@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bdscan.detectors.inversion.families.clip import clip
 from bdscan.detectors.inversion.families.interface import Family, Parameters
 
 KNOTS = 17
@@ -35,7 +36,7 @@ def _curve(offsets: Tensor, images: Tensor) -> Tensor:
 def stamp(parameters: Parameters, images: Tensor, intensity: float | Tensor) -> Tensor:
     toned = images + intensity * _curve(parameters["curve"], images)
     mixed = torch.einsum("lij,lnjhw->lnihw", parameters["matrix"], images)
-    return (toned + intensity * mixed).clamp(0, 1)
+    return clip(toned + intensity * mixed)
 
 
 def penalty(parameters: Parameters) -> Tensor:
