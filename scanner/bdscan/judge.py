@@ -12,7 +12,7 @@ from bdscan.detectors.interface import Measurement
 from bdscan.detectors.inversion.trigger import Candidate
 from bdscan.detectors.pictures import png, trigger_parameters, trigger_pictures
 from bdscan.intake.classifier import Scannable
-from bdscan.report import Curve, Evidence, Finding, Gallery, Line, Pair
+from bdscan.report import Curve, Evidence, Finding, Gallery, Label, Line, Pair
 from bdscan.rules import Rule, confidence_of, fires, for_trigger, holds
 
 MOST_CONFIRMED = 6
@@ -66,7 +66,13 @@ def trigger_findings(
 
 
 def _rank(rule: Rule, c: Confirmation) -> tuple[bool, bool, float]:
-    return (not rule.weakness, holds(rule.confirmed, c.metrics), suspicion(c.trigger))
+    """Which family speaks for a target: a patch is also a faint pattern and a tone, but it is smallest as what it is."""
+    return (not rule.weakness, holds(rule.confirmed, c.metrics), -c.metrics.get("ratio", 1.0))
+
+
+def named(label: Label) -> str:
+    """`class 3 (cat)`, or `class 3` where the name is the number."""
+    return f"class {label.index}" if label.name == str(label.index) else f"class {label.index} ({label.name})"
 
 
 def trigger_finding(
@@ -78,8 +84,8 @@ def trigger_finding(
     confirmed = not rule.weakness and holds(rule.confirmed, c.metrics)
     text = rule.message.format(
         family=trigger.family,
-        target=f"class {target.index} ({target.name})",
-        sources=", ".join(f"class {s.index} ({s.name})" for s in sources) or "all classes",
+        target=named(target),
+        sources=", ".join(named(s) for s in sources) or "all classes",
         summary="",
     )
     text = text[:1].upper() + text[1:]
