@@ -66,7 +66,7 @@ def trigger_findings(
 
 
 def _rank(rule: Rule, c: Confirmation) -> tuple[bool, bool, float]:
-    """Which family speaks for a target: a patch is also a faint pattern and a tone, but it is smallest as what it is."""
+    """Which family speaks for a target: a patch may be a faint pattern too, but it is smallest as what it is."""
     return (not rule.weakness, holds(rule.confirmed, c.metrics), -c.metrics.get("ratio", 1.0))
 
 

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
+from torch import Tensor
+
 from bdscan.intake.classifier import Scannable
 from bdscan.report import Bar, Bars, Label
+
+
+def evenly(values: Tensor, most: int) -> Tensor:
+    """At most `most` rows of `values`, evenly spaced."""
+    return values if len(values) <= most else values[torch.linspace(0, len(values) - 1, most).long()]
 
 
 def label_of(subject: Scannable, index: int) -> Label:

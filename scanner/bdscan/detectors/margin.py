@@ -14,7 +14,8 @@ from bdscan.report import Statistic
 
 STARTS = {"quick": 2, "standard": 3, "thorough": 8}
 ITERATIONS = {"quick": 15, "standard": 25, "thorough": 100}
-LABELS = 100
+MANY = 100  # classes beyond which only so many ranked ones are tried:
+LABELS = 24
 
 about = About(
     name="margin",
@@ -54,7 +55,7 @@ def run(subject: Scannable, budget: Budget, hints: Hints, progress: Progress) ->
     if not subject.classifier.differentiable:
         return CouldNotRun("the model has no input gradients")
     classes = len(subject.classifier.classes)
-    labels = list(range(classes)) if classes <= LABELS else sorted(hints.ranking[:LABELS]) or list(range(LABELS))
+    labels = list(range(classes)) if classes <= MANY else sorted(hints.ranking[:LABELS]) or list(range(LABELS))
     margins = largest_margins(subject, labels, STARTS[budget.name], ITERATIONS[budget.name], budget.seed, progress)
     index = outlier_scores(margins, floor=0.05 * abs(float(np.median(margins))))
     top = int(index.argmax())

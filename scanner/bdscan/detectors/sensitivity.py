@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bdscan.detectors.common import evenly
 from bdscan.detectors.interface import About, Budget, CouldNotRun, Hints, Measurement, Progress
 from bdscan.detectors.pictures import png
 from bdscan.intake.classifier import Scannable
@@ -130,7 +131,7 @@ def run(subject: Scannable, budget: Budget, hints: Hints, progress: Progress) ->
     cells = min(CELLS[budget.name], classifier.shape[1] // 2, classifier.shape[2] // 2)
     if cells < 2:
         return CouldNotRun("the images are too small for a map")
-    few = images[torch.linspace(0, len(images) - 1, min(IMAGES[budget.name], len(images))).long()]
+    few = evenly(images, IMAGES[budget.name])
     own = sensitivity(classifier.predict, few, cells)
     progress(0.3)
     if subject.reference is not None:

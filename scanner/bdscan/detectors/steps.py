@@ -16,13 +16,14 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 from torch.nn import functional as F
 
-from bdscan.detectors.common import label_of
+from bdscan.detectors.common import evenly, label_of
 from bdscan.detectors.interface import About, Budget, CouldNotRun, Hints, Measurement, Progress
 from bdscan.detectors.robust import Array, outlier_scores
 from bdscan.intake.classifier import Scannable
 from bdscan.report import Curve, Line, Matrix, Statistic
 
 ROUNDS = {"quick": 24, "standard": 32, "thorough": 48}
+IMAGES = {"quick": 64, "standard": 256, "thorough": 1024}  # to walk from, at most
 REACH = 0.35  # the whole walk is at most this far, in units of sqrt(C*H*W): grey everywhere is about 0.5
 GROWTH = 1.2
 
@@ -36,10 +37,13 @@ about = About(
 )
 
 
-def mutate(subject: Scannable, rounds: int, *, mask: Tensor | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def mutate(
+    subject: Scannable, rounds: int, *, most: int = 10_000, mask: Tensor | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """First flip of every correctly classified search sample.
 
     Args:
+        most: images to walk from at most, evenly spaced over the search part.
         mask: E (1, H, W) in [0, 1], multiplied into each gradient: DMS-Steps (P4, algorithm 1, line 2).
 
     Returns:
@@ -48,7 +52,7 @@ def mutate(subject: Scannable, rounds: int, *, mask: Tensor | None = None) -> tu
     classifier = subject.classifier
     images, labels = subject.samples.part(subject.samples.search, classifier.device)
     right = classifier.predict(images).argmax(1) == labels
-    clean, labels = images[right], labels[right]
+    clean, labels = evenly(images[right], most), evenly(labels[right], most)
     here = clean.clone()
     first = torch.full((len(here),), rounds, device=here.device)
     landed = torch.full_like(first, -1)
@@ -104,7 +108,7 @@ def run(subject: Scannable, budget: Budget, hints: Hints, progress: Progress) ->
     if not subject.classifier.differentiable:
         return CouldNotRun("the model has no input gradients")
     rounds = ROUNDS[budget.name]
-    sources, first, landed = mutate(subject, rounds)
+    sources, first, landed = mutate(subject, rounds, most=IMAGES[budget.name])
     if len(sources) == 0:
         return CouldNotRun("no search image is classified correctly")
     classes = len(subject.classifier.classes)

@@ -28,6 +28,7 @@ FIRST = {"quick": (40, 2), "standard": (50, 3), "thorough": (150, 5)}  # iterati
 SECOND = {"quick": (40, 4), "standard": (60, 5), "thorough": (150, 8)}
 ALL_PAIRS = 12  # classes up to which all pairs are inverted
 TARGETS = {"quick": 2, "standard": 4, "thorough": 12}  # else so many targets, from every source
+SOURCES = 48  # else at most so many sources, evenly spaced over the classes
 KEEP = 6
 FEWEST = 3  # right images of a source, where there are so many: a trigger for one image is an adversarial example
 SPREAD_FLOOR = 0.15  # of log sizes, natural logarithm
@@ -46,7 +47,8 @@ def choose(classes: int, ranking: tuple[int, ...], targets: int) -> list[tuple[i
     """The pairs (source, target), in a fixed order; the reverse of each pair is always among them."""
     first = ranking[:targets] or tuple(range(targets))
     wanted = set(range(classes)) if classes <= ALL_PAIRS else set(first)
-    return [(s, t) for s in range(classes) for t in range(classes) if s != t and t in wanted]
+    step = max(1, -(-classes // SOURCES))
+    return [(s, t) for s in range(0, classes, step) for t in range(classes) if s != t and t in wanted]
 
 
 def pair_scores(pairs: list[tuple[int, int]], log_sizes: Array, classes: int) -> Array:

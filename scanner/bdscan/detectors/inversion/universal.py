@@ -26,7 +26,7 @@ RANK = (25, 3)
 SECOND = {"quick": (20, 8), "standard": (30, 10), "thorough": (200, 32)}
 KEEP, CONTROLS = 3, 2
 MANY = 100  # classes beyond which only ranked labels and random controls are inverted
-RANKED, RANDOM = 12, 12
+RANKED, RANDOM = 8, 8
 FEW = 6
 
 
