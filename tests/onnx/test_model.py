@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from exports import export, seeded, tiny_densenet, tiny_swin
+from network_exports import export, seeded, tiny_densenet, tiny_swin
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 

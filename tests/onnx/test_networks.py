@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
-from exports import EXPORTERS, export, seeded, tiny_densenet, tiny_swin, tiny_vit
+from network_exports import EXPORTERS, export, seeded, tiny_densenet, tiny_swin, tiny_vit
 from torch import nn
 
 from bdscan.onnx import check_against_onnxruntime, load_onnx, suspicious_branches
