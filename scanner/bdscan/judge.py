@@ -16,6 +16,7 @@ from bdscan.report import Curve, Evidence, Finding, Gallery, Label, Line, Pair
 from bdscan.rules import Rule, confidence_of, fires, for_trigger, holds
 
 MOST_CONFIRMED = 6
+MOST_WEAKNESSES = 2
 SHOWN = 4
 PAIR_CRITICAL = 6.0
 USUAL_RATIO = {"sparse": 0.42, "dense": 0.55, "warp": 0.42, "tone": 0.3}  # below what clean networks show, by family
@@ -31,10 +32,12 @@ def suspicion(candidate: Candidate) -> float:
 
 
 def to_confirm(rules: Sequence[Rule], candidates: Iterable[Candidate]) -> list[Candidate]:
-    """The candidates for which a rule fires, most suspicious first; always at least one if there is any."""
+    """The candidates for which a rule fires, most suspicious first: alarms, then a few weaknesses; at least one."""
     ordered = sorted(candidates, key=suspicion, reverse=True)
-    fired = [c for c in ordered if for_trigger(rules, c.family, not c.sources, c.metrics, so_far=True)]
-    return (fired or ordered[:1])[:MOST_CONFIRMED]
+    fired = [(c, for_trigger(rules, c.family, not c.sources, c.metrics, so_far=True)) for c in ordered]
+    alarms = [c for c, rule in fired if rule is not None and not rule.weakness]
+    weak = [c for c, rule in fired if rule is not None and rule.weakness]
+    return (alarms[:MOST_CONFIRMED] + weak[:MOST_WEAKNESSES]) or ordered[:1]
 
 
 def trigger_findings(
