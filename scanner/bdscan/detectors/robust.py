@@ -52,12 +52,18 @@ def critical_index(labels: int, level: float = 0.01, draws: int = 20_000) -> flo
     return float(np.quantile(largest, 1 - level))
 
 
+def known_median(table: Array, axis: int) -> Array:
+    """Median along an axis, kept as an axis of length one, over the cells that are not NaN; 0 where all are."""
+    median = np.ma.median(np.ma.masked_invalid(table), axis=axis, keepdims=True)  # type: ignore[no-untyped-call]
+    return np.asarray(median.filled(0.0))
+
+
 def median_polish(table: Array, rounds: int = 10) -> Array:
     """Residuals of a (K, K) table after its row and column medians are taken away (Tukey). NaN cells stay NaN."""
     residual = table.astype(np.float64).copy()
     for _ in range(rounds):
-        residual -= np.nanmedian(residual, 1, keepdims=True)
-        residual -= np.nanmedian(residual, 0, keepdims=True)
+        residual -= known_median(residual, 1)
+        residual -= known_median(residual, 0)
     return residual
 
 

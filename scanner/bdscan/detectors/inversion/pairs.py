@@ -19,7 +19,7 @@ from bdscan.detectors.interface import About, Budget, CouldNotRun, Hints, Measur
 from bdscan.detectors.inversion import loop
 from bdscan.detectors.inversion.families import FAMILIES
 from bdscan.detectors.inversion.universal import candidate
-from bdscan.detectors.robust import Array, mad, median_polish
+from bdscan.detectors.robust import Array, known_median, mad, median_polish
 from bdscan.intake.classifier import Scannable
 from bdscan.report import Matrix, Statistic
 
@@ -61,7 +61,7 @@ def pair_scores(pairs: list[tuple[int, int]], log_sizes: Array, classes: int) ->
     for (s, t), v in zip(pairs, log_sizes, strict=True):
         table[s, t] = v
     full = len(pairs) == classes * (classes - 1)
-    residual = median_polish(table) if full else table - np.nanmedian(table, 0, keepdims=True)
+    residual = median_polish(table) if full else table - known_median(table, 0)
     known = residual[~np.isnan(residual)]
     spread = max(mad(known), SPREAD_FLOOR)
     scores = []
