@@ -23,7 +23,7 @@ slow: setup
 	$(PYTEST) -m slow
 
 lint: setup
-	$(BIN)/ruff check .
+	$(BIN)/ruff check --no-cache .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
