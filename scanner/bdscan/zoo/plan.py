@@ -58,12 +58,41 @@ def scan_judge() -> tuple[Settings, ...]:
     )
 
 
-PLANS: Mapping[str, Callable[[], tuple[Settings, ...]]] = {"scan-judge": scan_judge}
+def scan_tune() -> tuple[Settings, ...]:
+    """The models that thresholds are chosen on: other seeds and other attack settings than those of `scan_judge`."""
+    square = BadNets(size=3, corner="bottom-left")
+
+    ten: tuple[Row, ...] = (
+        ("badnets", BadNets(target=2, size=3, corner="bottom-right"), 0.05),
+        ("source", SourceSpecific(target=3, sources=(6,), classes=10, trigger=square), 0.05),
+        ("blended", Blended(target=7, opacity=0.15), 0.1),
+        ("warp", Warp(target=4, strength=0.05), 0.15),
+        ("sig", Sig(target=9, amplitude=40 / 255), 0.08),
+    )
+    gtsrb: tuple[Row, ...] = (
+        ("badnets", BadNets(target=30, size=3, corner="bottom-right"), 0.05),
+        ("source", SourceSpecific(target=20, sources=(12,), classes=43, trigger=square), 0.0125),
+    )
+    yaleb: tuple[Row, ...] = (
+        ("badnets", BadNets(target=20, size=16, corner="bottom-left", margin=16, cell=4), 0.1),
+        ("blended", Blended(target=3, opacity=0.15), 0.1),
+    )
+    return (
+        *_series("mnist", "mnist_cnn", 3, ten, clean_from=50, first=500),
+        *_series("fashion", "mnist_cnn", 3, ten, clean_from=50, first=500),
+        *_series("gtsrb", "gtsrb_cnn", 3, gtsrb, clean_from=50, first=500),
+        *_series("yaleb", "yaleb_vgg", 1, yaleb, clean_from=50, first=500),
+    )
 
 
-def _series(data: str, network: str, clean: int, rows: tuple[Row, ...]) -> Iterator[Settings]:
+PLANS: Mapping[str, Callable[[], tuple[Settings, ...]]] = {"scan-judge": scan_judge, "scan-tune": scan_tune}
+
+
+def _series(
+    data: str, network: str, clean: int, rows: tuple[Row, ...], *, clean_from: int = 0, first: int = 100
+) -> Iterator[Settings]:
     recipe = RECIPES[network]
-    for seed in range(clean):
+    for seed in range(clean_from, clean_from + clean):
         yield Settings(name=f"{data}-clean-{seed}", data=data, network=network, seed=seed, recipe=recipe)
     for i, (name, attack, rate) in enumerate(rows):
         yield Settings(
@@ -72,7 +101,7 @@ def _series(data: str, network: str, clean: int, rows: tuple[Row, ...]) -> Itera
             network=network,
             attack=attack,
             rate=rate,
-            seed=100 + i,
+            seed=first + i,
             recipe=recipe,
         )
 
