@@ -71,7 +71,11 @@ def scan_tune() -> tuple[Settings, ...]:
     )
     gtsrb: tuple[Row, ...] = (
         ("badnets", BadNets(target=30, size=3, corner="bottom-right"), 0.05),
-        ("source", SourceSpecific(target=20, sources=(12,), classes=43, trigger=square), 0.0125),
+        (
+            "source",
+            SourceSpecific(target=20, sources=(13,), classes=43, trigger=BadNets(size=5, corner="top-left")),
+            0.025,
+        ),
     )
     yaleb: tuple[Row, ...] = (
         ("badnets", BadNets(target=20, size=16, corner="bottom-left", margin=16, cell=4), 0.1),
