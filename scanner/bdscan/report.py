@@ -301,6 +301,7 @@ class Run(Value):
     device: Name = "cpu"
     threads: int = 1
     outputs: tuple[Text, ...] = ()
+    model_in_repository: Text = ""  # the model's path from the root of the repository; empty: outside, or not known
     jobs: int = 1
     cache: Name = "off"
 

@@ -8,6 +8,7 @@ import stat
 import pytest
 
 from bdscan.cli.exits import FailOn, exit_code
+from bdscan.cli.place import in_repository
 from bdscan.cli.scan import scan as scan_command
 from bdscan.errors import CannotJudge, UsageError
 from bdscan.report import Report, Verdict
@@ -35,6 +36,23 @@ def test_stdout_is_the_result_and_nothing_else(scan, arguments):
     assert report.run.outputs == ("-",)
     assert result.exit_code == 1, "a format never changes the exit code"
     assert bool(result.stderr) != ("--quiet" in arguments)
+
+
+def test_the_report_says_where_the_model_lies_in_its_repository(scan, tmp_path, monkeypatch):
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "deep").mkdir()
+    report = Report.model_validate_json(scan("clean", "-o", "-").stdout)
+    assert report.run.model_in_repository == "clean"
+    monkeypatch.chdir(tmp_path / "deep")
+    assert in_repository("m.onnx") == "deep/m.onnx"
+    assert in_repository(str(tmp_path / "a b" / "m.onnx")) == "a b/m.onnx"
+    assert in_repository("../m.onnx") == "m.onnx"
+    assert in_repository("../../m.onnx") == ""
+    assert in_repository("\udcff") == ""
+    os.symlink(tmp_path, tmp_path.parent / f"{tmp_path.name}-link")
+    assert in_repository(f"{tmp_path}-link/m.onnx") == "m.onnx", "the same folder by another name"
+    os.symlink("/etc/passwd", "link.onnx")
+    assert in_repository("link.onnx") == "deep/link.onnx", "a link is known by its own name"
 
 
 def test_the_terminal_report_is_the_result_where_no_file_is_asked_for(scan):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bdscan.cli.exits import FailOn, exit_code, guarded, note
+from bdscan.cli.place import in_repository
 
 if TYPE_CHECKING:
     from bdscan.cli.outputs import Output
@@ -133,7 +134,7 @@ def scan(
         planned = outputs.plan(output or [], format_name, inputs)
         with progress.shown(quiet) as report_step:
             report = api.run(settings, isolate=not no_isolation, progress=report_step)
-        report = _with_outputs(report, planned)
+        report = _completed(report, model, planned)
         outputs.write(report, planned)
         _say(report, planned, quiet)
         code = exit_code(report.verdict, fail_on)
@@ -142,9 +143,10 @@ def scan(
     raise typer.Exit(code)
 
 
-def _with_outputs(report: Report, planned: tuple[Output, ...]) -> Report:
-    run = report.run.model_copy(update={"outputs": tuple(output.path for output in planned)})
-    return report.model_copy(update={"run": run})
+def _completed(report: Report, model: str, planned: tuple[Output, ...]) -> Report:
+    """With what only this process knows: the worker has another view of the files."""
+    known = {"outputs": tuple(output.path for output in planned), "model_in_repository": in_repository(model)}
+    return report.model_copy(update={"run": report.run.model_copy(update=known)})
 
 
 def _say(report: Report, planned: tuple[Output, ...], quiet: bool) -> None:
