@@ -6,11 +6,14 @@ import os
 import stat
 
 import pytest
+from typer.testing import CliRunner
 
 from bdscan.cli.exits import FailOn, exit_code
+from bdscan.cli.main import app
 from bdscan.cli.place import in_repository
 from bdscan.cli.scan import scan as scan_command
 from bdscan.errors import CannotJudge, UsageError
+from bdscan.formats import FORMATS
 from bdscan.report import Report, Verdict
 from bdscan.settings import Settings
 
@@ -36,6 +39,23 @@ def test_stdout_is_the_result_and_nothing_else(scan, arguments):
     assert report.run.outputs == ("-",)
     assert result.exit_code == 1, "a format never changes the exit code"
     assert bool(result.stderr) != ("--quiet" in arguments)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("verdict, code", [("clean", 0), ("inconclusive", 3), ("suspicious", 1), ("backdoor", 1)])
+def test_no_format_changes_the_exit_code(scan, name, verdict, code):
+    result = scan(verdict, "--format", name)
+    assert result.exit_code == code, result.stderr
+    assert verdict in result.stdout.lower()
+
+
+def test_every_format_can_be_asked_for_by_suffix_and_is_named_in_the_help(scan, tmp_path):
+    names = [f"out{suffix}" for each in FORMATS.values() for suffix in (each.suffix, each.also) if suffix]
+    assert scan("clean", *(word for name in names for word in ("-o", name))).exit_code == 0
+    assert all((tmp_path / name).stat().st_size > 100 for name in names)
+    for command in ("scan", "render"):
+        shown = " ".join(CliRunner().invoke(app, [command, "--help"]).stdout.split())
+        assert f"Format where no suffix says it: {', '.join(FORMATS)}." in shown
 
 
 def test_the_report_says_where_the_model_lies_in_its_repository(scan, tmp_path, monkeypatch):

@@ -391,6 +391,14 @@ def clean() -> Report:
     )
 
 
+def suspicious() -> Report:
+    return report(
+        verdict=Verdict.SUSPICIOUS,
+        summary="One pair of classes stands out; the second search did not find it again.",
+        findings=(SOURCE_SPECIFIC, WEAKNESS),
+    )
+
+
 def inconclusive() -> Report:
     return report(
         verdict=Verdict.INCONCLUSIVE,
@@ -437,6 +445,27 @@ HOSTILE = (
     "z" + "\u0300" * 200,
     "",
 )
+
+
+# What only a format with markup of its own reads as more than letters.
+MARKUP = (
+    "[click](https://evil.example) ![x](https://evil.example/x.png) <https://evil.example>",
+    "see https://evil.example, www.evil.example or mail a@evil.example; @everyone look at #1",
+    "# heading",
+    "- [ ] item",
+    "1. item",
+    "---",
+    "===",
+    "    indented",
+    "| a | b |",
+    "> quote **bold** _it_ ~~no~~ `code` ``",
+    "<!-- comment --> <details> &lt;b&gt; &#60;b&#62;",
+    "[a]: https://evil.example",
+    "$x^2$ {0} {{1}} %s ${HOME}",
+    "ends with a backslash \\",
+    "]]> <![CDATA[ <?xml?> <!DOCTYPE x>",
+)
+REPORTS = {"backdoor": backdoor, "suspicious": suspicious, "clean": clean, "inconclusive": inconclusive}
 
 
 def hostile(text: str) -> Report:

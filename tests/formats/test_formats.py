@@ -1,5 +1,7 @@
+import html
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -7,14 +9,12 @@ import pytest
 import sample
 
 from bdscan.formats import FORMATS, format_for, render
-from bdscan.report import Report
-
-REPORTS = {"backdoor": sample.backdoor, "clean": sample.clean, "inconclusive": sample.inconclusive}
+from bdscan.report import Measured, Report, Skipped
 
 
-@pytest.mark.parametrize("name", REPORTS)
+@pytest.mark.parametrize("name", sample.REPORTS)
 def test_json_is_the_report(name: str) -> None:
-    report = REPORTS[name]()
+    report = sample.REPORTS[name]()
     text = render(report, "json")
     assert Report.model_validate_json(text) == report
     assert list(json.loads(text)) == list(Report.model_fields), "the contract's key order"
@@ -44,9 +44,49 @@ def test_verdict_comes_first_and_what_did_not_run_shows(name: str) -> None:
     assert "Clean: nothing found" not in text
 
 
+@pytest.mark.parametrize("verdict", sample.REPORTS)
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_did_not_run_and_the_limits_show_in_every_format(name: str, verdict: str) -> None:
+    report = sample.REPORTS[verdict]()
+    shown = " ".join(html.unescape(render(report, name)).split())
+    for stage in report.stages:
+        if not isinstance(stage, Measured):
+            why = stage.reason if isinstance(stage, Skipped) else stage.error
+            assert stage.name in shown
+            assert stage.outcome in shown.lower()
+            assert why in shown
+    assert report.not_examined[1] in shown
+    assert verdict in shown.lower()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("text", [*sample.HOSTILE, *sample.MARKUP, "".join(sample.HOSTILE)])
+def test_no_format_hands_on_what_steers_a_terminal(name: str, text: str) -> None:
+    shown = render(sample.hostile(text), name)
+    assert all(char == "\n" or char.isprintable() for char in shown)
+    if name in {"json", "sarif"}:
+        assert shown.isascii()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_only_the_run_part_may_change_what_a_format_says(name: str) -> None:
+    """Two runs of one command: the same bytes but for date, host and times."""
+    report = sample.backdoor()
+    slower = tuple(each.model_copy(update={"seconds": 77.7}) for each in report.run.stages)
+    run = report.run.model_copy(update={"started": "2027-02-03T04:05:06Z", "seconds": 990.5, "stages": slower})
+    again = render(report.model_copy(update={"run": run}), name).splitlines()
+    first = render(report, name).splitlines()
+    assert len(first) == len(again)
+    timed = r"time|date|start|seconds|2026-11-21|Scanned|\b\d+\.\d+$|228\.4|<td>|^\s*\d+ min"
+    assert [a for a, b in zip(first, again, strict=True) if a != b and not re.search(timed, a, re.IGNORECASE)] == []
+
+
 def test_suffix_chooses_the_format() -> None:
     for name, each in FORMATS.items():
-        assert format_for(f"some.dir/Report{each.suffix.upper()}") == name
+        for suffix in filter(None, (each.suffix, each.also)):
+            assert format_for(f"some.dir/Report{suffix.upper()}") == name
+    assert format_for("a.sarif.json") == "sarif"
+    assert format_for("sarif.json") == "json"
     with pytest.raises(ValueError, match="--format"):
         format_for("report")
     with pytest.raises(ValueError, match="choose one of json"):

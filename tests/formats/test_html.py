@@ -5,8 +5,9 @@ import pytest
 import sample
 
 from bdscan.formats import render
-from bdscan.formats.html import MOST_STATISTICS, telling, web_address
+from bdscan.formats.html import MOST_STATISTICS, telling
 from bdscan.formats.images import image
+from bdscan.formats.text import web_address
 from bdscan.report import Statistic
 from bdscan.resources import resource
 

@@ -19,7 +19,7 @@ The exit code says whether the report could be read and written, not what the ve
 \b
 Examples:
   bdscan render report.json
-  bdscan render report.json -o report.html
+  bdscan render report.json -o report.html -o report.sarif
 """
 
 
@@ -30,7 +30,12 @@ def render(
         typer.Option("-o", "--output", metavar="FILE", help="Where to; the suffix names the format. Repeats."),
     ] = None,
     format_name: Annotated[
-        str | None, typer.Option("--format", metavar="NAME", help="Format where no suffix says it: json, html, text.")
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help="Format where no suffix says it: json, html, text, sarif.",
+        ),
     ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an unexpected failure happened.")] = False,
 ) -> None:

@@ -21,6 +21,7 @@ class Format:
     suffix: str
     module: str
     description: str
+    also: str | None = None  # a second suffix, where a longer one than another format's is in use
 
     @property
     def render(self) -> Callable[[Report], str]:
@@ -32,6 +33,7 @@ FORMATS: Final[dict[str, Format]] = {
     "json": Format(".json", "json", "the whole report; docs/report.schema.json describes it"),
     "html": Format(".html", "html", "one self-contained page for people, without scripts or network"),
     "text": Format(".txt", "terminal", "what the terminal shows, without colour"),
+    "sarif": Format(".sarif", "sarif", "SARIF 2.1.0, for code scanning", also=".sarif.json"),
 }
 
 
@@ -45,8 +47,9 @@ def render(report: Report, name: str) -> str:
 def format_for(path: str | PurePath) -> str:
     """The format's name by the suffix of `path`; the longest suffix wins. `ValueError` where none fits."""
     file = PurePath(path).name.lower()
-    fitting = [name for name, each in FORMATS.items() if file.endswith(each.suffix)]
+    suffixes = {each.suffix: name for name, each in FORMATS.items()}
+    longer = {each.also: name for name, each in FORMATS.items() if each.also}
+    fitting = [suffix for suffix in (*suffixes, *longer) if file.endswith(suffix)]
     if not fitting:
-        known = ", ".join(each.suffix for each in FORMATS.values())
-        raise ValueError(f"no format for {str(path)!r}: end it with {known}, or give --format")
-    return max(fitting, key=lambda name: len(FORMATS[name].suffix))
+        raise ValueError(f"no format for {str(path)!r}: end it with {', '.join(suffixes)}, or give --format")
+    return (suffixes | longer)[max(fitting, key=len)]

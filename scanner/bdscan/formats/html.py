@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from itertools import count
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -45,7 +44,7 @@ def render(report: Report) -> str:
         "byte_size": text.byte_size,
         "label": text.label,
         "shorten": text.shorten,
-        "web": web_address,
+        "web": text.web_address,
         "by_kind": by_kind,
     }
     environment.globals |= {
@@ -75,15 +74,6 @@ def render(report: Report) -> str:
 
 def _finalize(value: Any) -> Any:
     return text.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def web_address(url: str) -> str:
-    """`url` where it is a plain http or https address, else nothing: other schemes can run things."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return ""
-    return url if parts.scheme in {"http", "https"} and parts.netloc and text.visible(url) == url else ""
 
 
 def by_kind(evidence: tuple[Evidence, ...]) -> list[Evidence]:

@@ -37,14 +37,14 @@ WORDS: Final[dict[Verdict, Words]] = {
         "Suspicious: signs of a backdoor",
         "The model reacts to a small change of its input more strongly than clean models do, but the confirmation on "
         "held-out images and with a second seed did not settle it. It may be a false alarm.",
-        "Do not deploy it before someone has looked at the evidence below.",
+        "Do not deploy it before someone has looked at the evidence.",
         "!",
     ),
     Verdict.BACKDOOR: Words(
         "Backdoor found",
         "Something hidden in this model makes it give an answer that somebody else chose. The finding goes beyond "
         "the stated false-alarm rate and was confirmed by a second, independent check.",
-        "Do not deploy this model. The evidence below shows what triggers it and what it then answers.",
+        "Do not deploy this model. The evidence shows what triggers it and what it then answers.",
         "✕",
     ),
 }

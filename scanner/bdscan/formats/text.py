@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from typing import Final
+from urllib.parse import urlsplit
 
 from bdscan.report import Label
 
@@ -41,6 +42,15 @@ def shorten(text: str, length: int) -> str:
         return text
     head = (length - 1) // 2
     return f"{text[:head]}…{text[len(text) - (length - 1 - head) :]}"
+
+
+def web_address(url: str) -> str:
+    """`url` where it is a plain http or https address, else nothing: other schemes can run things."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return url if parts.scheme in {"http", "https"} and parts.netloc and visible(url) == url else ""
 
 
 def label(value: Label | None, length: int = 60) -> str:
