@@ -87,6 +87,7 @@ def test_suffix_chooses_the_format() -> None:
             assert format_for(f"some.dir/Report{suffix.upper()}") == name
     assert format_for("a.sarif.json") == "sarif"
     assert format_for("sarif.json") == "json"
+    assert format_for("a.junit.xml") == format_for("a.xml") == "junit"
     with pytest.raises(ValueError, match="--format"):
         format_for("report")
     with pytest.raises(ValueError, match="choose one of json"):

@@ -24,7 +24,7 @@ Examples:
   bdscan scan model.onnx --samples images/
   bdscan scan resnet.pth --arch torchvision:resnet18 --samples images/ -o report.html
   bdscan scan net.pt --arch net.py:make --samples ten_per_class.npz -o report.json -o report.html
-  bdscan scan model.onnx --samples images/ -o report.json -o report.sarif
+  bdscan scan model.onnx --samples images/ -o report.json -o report.sarif -o report.junit.xml
   bdscan scan model.onnx --samples images/ -o - --quiet | jq .verdict
 
 \b
@@ -78,7 +78,7 @@ def scan(
         typer.Option(
             "--format",
             metavar="NAME",
-            help="Format where no suffix says it: json, html, text, sarif.",
+            help="Format where no suffix says it: json, html, text, sarif, junit, markdown.",
         ),
     ] = None,
     budget: Annotated[Budget, typer.Option(help="How much work to do.")] = Budget.standard,

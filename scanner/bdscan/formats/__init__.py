@@ -34,6 +34,8 @@ FORMATS: Final[dict[str, Format]] = {
     "html": Format(".html", "html", "one self-contained page for people, without scripts or network"),
     "text": Format(".txt", "terminal", "what the terminal shows, without colour"),
     "sarif": Format(".sarif", "sarif", "SARIF 2.1.0, for code scanning", also=".sarif.json"),
+    "junit": Format(".xml", "junit", "JUnit XML, for a pipeline's list of tests", also=".junit.xml"),
+    "markdown": Format(".md", "markdown", "Markdown, for the summary of a job"),
 }
 
 
