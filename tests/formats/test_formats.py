@@ -64,7 +64,7 @@ def test_what_did_not_run_and_the_limits_show_in_every_format(name: str, verdict
 def test_no_format_hands_on_what_steers_a_terminal(name: str, text: str) -> None:
     shown = render(sample.hostile(text), name)
     assert all(char == "\n" or char.isprintable() for char in shown)
-    if name in {"json", "sarif"}:
+    if name in {"json", "sarif", "cyclonedx"}:
         assert shown.isascii()
 
 
@@ -85,6 +85,7 @@ def test_suffix_chooses_the_format() -> None:
     for name, each in FORMATS.items():
         for suffix in filter(None, (each.suffix, each.also)):
             assert format_for(f"some.dir/Report{suffix.upper()}") == name
+    assert format_for("a.cdx.json") == "cyclonedx"
     assert format_for("a.sarif.json") == "sarif"
     assert format_for("sarif.json") == "json"
     assert format_for("a.junit.xml") == format_for("a.xml") == "junit"

@@ -19,7 +19,7 @@ The exit code says whether the report could be read and written, not what the ve
 \b
 Examples:
   bdscan render report.json
-  bdscan render report.json -o report.html -o report.sarif
+  bdscan render report.json -o report.html -o report.sarif -o report.cdx.json
   bdscan render report.json --format markdown >> "$GITHUB_STEP_SUMMARY"
 """
 
@@ -35,7 +35,7 @@ def render(
         typer.Option(
             "--format",
             metavar="NAME",
-            help="Format where no suffix says it: json, html, text, sarif, junit, markdown.",
+            help="Format where no suffix says it: json, html, text, sarif, junit, markdown, cyclonedx.",
         ),
     ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an unexpected failure happened.")] = False,

@@ -78,7 +78,7 @@ def scan(
         typer.Option(
             "--format",
             metavar="NAME",
-            help="Format where no suffix says it: json, html, text, sarif, junit, markdown.",
+            help="Format where no suffix says it: json, html, text, sarif, junit, markdown, cyclonedx.",
         ),
     ] = None,
     budget: Annotated[Budget, typer.Option(help="How much work to do.")] = Budget.standard,

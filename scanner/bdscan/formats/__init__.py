@@ -36,6 +36,7 @@ FORMATS: Final[dict[str, Format]] = {
     "sarif": Format(".sarif", "sarif", "SARIF 2.1.0, for code scanning", also=".sarif.json"),
     "junit": Format(".xml", "junit", "JUnit XML, for a pipeline's list of tests", also=".junit.xml"),
     "markdown": Format(".md", "markdown", "Markdown, for the summary of a job"),
+    "cyclonedx": Format(".cdx.json", "cyclonedx", "CycloneDX 1.6, the model as a component"),
 }
 
 
