@@ -219,7 +219,7 @@ def test_shipped_rules_alarm_on_an_extreme_trigger_of_each_family_and_on_no_ordi
     assert for_trigger(SHIPPED, family, True, ordinary | works) is None
     fails = {"asr": 0.0, "asr_low": 0.0, "repeat_ratio": 1.0, "repeat_asr": 0.0}
     doubtful = for_trigger(SHIPPED, family, True, extreme | fails)
-    assert doubtful is None or not holds(doubtful.confirmed, extreme | fails)
+    assert doubtful is None or doubtful.weakness or not holds(doubtful.confirmed, extreme | fails)
 
 
 # --- verdict ----------------------------------------------------------------------------------------------------------

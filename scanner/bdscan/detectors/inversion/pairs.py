@@ -38,7 +38,7 @@ about = About(
     title="Pairwise inversion",
     needs="input gradients and clean images of each class",
     finds="source-specific and all-to-all triggers",
-    misses="source-specific triggers to targets that no cheaper stage ranks, when there are more than 12 classes",
+    misses="with more than 12 classes: targets that no cheaper stage ranks, and pairs no smaller than natural neighbours",
     source="P1 (class pairs), median polish after Tukey",
 )
 
@@ -144,7 +144,7 @@ def run(subject: Scannable, budget: Budget, hints: Hints, progress: Progress) ->
                 later,
                 i,
                 pairs[row][1],
-                metrics(scores[row], contrast[row], sizes[row], sizes),
+                metrics(scores[row], contrast[row], sizes[row], sizes, whole=len(pairs) == classes * (classes - 1)),
                 (pairs[row][0],),
             )
             for i, row in enumerate(keep)
@@ -152,10 +152,16 @@ def run(subject: Scannable, budget: Budget, hints: Hints, progress: Progress) ->
     )
 
 
-def metrics(score: float, contrast: float, size: float, sizes: Array) -> dict[str, float]:
+def metrics(score: float, contrast: float, size: float, sizes: Array, whole: bool) -> dict[str, float]:
     """What the rules read of one pair. The contrast is high for pairs that are small both relatively and absolutely:
-    clean networks have pairs that are merely less large than their row and column."""
-    return {"score": float(score), "contrast": float(contrast), "size_ratio": float(size / np.median(sizes))}
+    clean networks have pairs that are merely less large than their row and column. `whole`: all pairs were inverted;
+    where only some columns were, a source that is easily moved makes its pairs look planted."""
+    return {
+        "score": float(score),
+        "contrast": float(contrast),
+        "size_ratio": float(size / np.median(sizes)),
+        "whole": float(whole),
+    }
 
 
 def pair_task(images: Tensor, truth: Tensor, right: Tensor, pairs: list[tuple[int, int]]) -> loop.Task:
