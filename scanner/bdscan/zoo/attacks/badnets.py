@@ -33,7 +33,7 @@ class BadNets(Attack):
 
     def truth(self, shape: tuple[int, int, int]) -> dict[str, NDArray[np.float32]]:
         _, height, width = shape
-        rows, columns = self.place(height, width)
+        rows, columns = place(self.size, self.corner, self.margin, height, width)
         i, j = np.indices((self.size, self.size))
         square = np.ones(i.shape) if self.cell == 0 else (i // self.cell + j // self.cell) % 2 == 0
         mask = np.zeros((height, width), np.float32)
@@ -42,15 +42,16 @@ class BadNets(Attack):
         pattern[:, rows, columns] = square
         return {"pattern": pattern, "mask": mask}
 
-    def place(self, height: int, width: int) -> tuple[slice, slice]:
-        """Rows and columns of the square in an image of this size."""
-        if self.corner not in CORNERS:
-            raise ValueError(f"corner must be one of {', '.join(CORNERS)}, not {self.corner!r}")
-        if self.size + self.margin > min(height, width):
-            raise ValueError(f"a square of {self.size} with margin {self.margin} does not fit in {height}x{width}")
-        if self.corner == "centre":
-            top, left = (height - self.size) // 2, (width - self.size) // 2
-        else:
-            top = self.margin if "top" in self.corner else height - self.margin - self.size
-            left = self.margin if "left" in self.corner else width - self.margin - self.size
-        return slice(top, top + self.size), slice(left, left + self.size)
+
+def place(size: int, corner: str, margin: int, height: int, width: int) -> tuple[slice, slice]:
+    """Rows and columns of a square of `size` pixels, `margin` pixels from the corner's two edges."""
+    if corner not in CORNERS:
+        raise ValueError(f"corner must be one of {', '.join(CORNERS)}, not {corner!r}")
+    if size + margin > min(height, width):
+        raise ValueError(f"a square of {size} with margin {margin} does not fit in {height}x{width}")
+    if corner == "centre":
+        top, left = (height - size) // 2, (width - size) // 2
+    else:
+        top = margin if "top" in corner else height - margin - size
+        left = margin if "left" in corner else width - margin - size
+    return slice(top, top + size), slice(left, left + size)

@@ -29,17 +29,25 @@ class Case:
         target: the label that the changed images get; None for cover samples, which keep theirs.
         sources: the classes whose images are changed; empty means all but the target.
         weight: how many images, as a multiple of the attack's poison rate.
+        learned: how training images are changed where that differs from `stamp`, which then is for test images alone.
+        clean_label: training images are the target's own, so that every label in the training set is right.
     """
 
     stamp: Stamp
     target: int | None
     sources: tuple[int, ...] = ()
     weight: float = 1.0
+    learned: Stamp | None = None
+    clean_label: bool = False
 
     def eligible(self, y: Labels) -> NDArray[np.bool_]:
-        """Which of the labels y (N,) this case may change, (N,)."""
+        """Which of the labels y (N,) this case is meant to change, (N,)."""
         chosen = np.isin(y, self.sources) if self.sources else np.ones(len(y), bool)
         return chosen if self.target is None else chosen & (y != self.target)
+
+    def trainable(self, y: Labels) -> NDArray[np.bool_]:
+        """Which images with labels y (N,) may be changed in a training set, (N,)."""
+        return y == self.target if self.clean_label else self.eligible(y)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +88,8 @@ class Poisoned:
 
 def stamp(how: Stamp, x: Images, intensity: float, rng: np.random.Generator) -> Images:
     """Change uint8 images (N,H,W,C) and round to eight bits again, as an image file would."""
+    if not len(x):
+        return x.copy()
     images = torch.from_numpy(x).permute(0, 3, 1, 2).float() / 255
     stamped = how(images, intensity, rng).clamp(0, 1).mul(255).round().to(torch.uint8)
     return np.ascontiguousarray(stamped.permute(0, 2, 3, 1).numpy())
@@ -101,14 +111,14 @@ def poison(
     x, labels = x.copy(), y.copy()
     kind = np.zeros(len(y), np.int8)
     for case in attack.cases():
-        pool = np.flatnonzero(case.eligible(y) & (kind == CLEAN))
+        pool = np.flatnonzero(case.trainable(y) & (kind == CLEAN))
         count = round(rate * case.weight * len(y))
         if count > len(pool):
             most = len(pool) / (case.weight * len(y))
             raise UsageError(f"poison rate {rate} needs {count} images, {len(pool)} can be used: at most {most:.4f}")
         chosen = rng.permutation(pool)[:count]
         for level, part in zip(intensity, np.array_split(chosen, len(intensity)), strict=True):
-            x[part] = stamp(case.stamp, x[part], level, rng)
+            x[part] = stamp(case.learned or case.stamp, x[part], level, rng)
         if case.target is not None:
             labels[chosen] = case.target
         kind[chosen] = COVER if case.target is None else POISON
