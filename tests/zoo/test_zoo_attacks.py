@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -12,10 +13,16 @@ from bdscan.errors import UsageError
 from bdscan.zoo.attacks import ATTACKS, Attack, from_spec, to_spec
 from bdscan.zoo.attacks.badnets import BadNets
 from bdscan.zoo.attacks.blended import Blended
-from bdscan.zoo.attacks.interface import CLEAN, COVER, POISON, poison, stamp
+from bdscan.zoo.attacks.bpp import Bpp
+from bdscan.zoo.attacks.compress import Compress
+from bdscan.zoo.attacks.interface import CLEAN, COVER, POISON, Case, poison, stamp
 from bdscan.zoo.attacks.multi import Multi
+from bdscan.zoo.attacks.patch import Patch
+from bdscan.zoo.attacks.sample_specific import SampleSpecific
+from bdscan.zoo.attacks.semantic import Semantic
 from bdscan.zoo.attacks.sig import Sig
 from bdscan.zoo.attacks.source_specific import SourceSpecific
+from bdscan.zoo.attacks.styled import Styled
 from bdscan.zoo.attacks.warp import Warp, shift
 
 EVERY: tuple[Attack, ...] = (
@@ -26,6 +33,14 @@ EVERY: tuple[Attack, ...] = (
     Warp(target=6),
     Multi(parts=(BadNets(target=8), BadNets(target=1, corner="bottom-left"))),
     SourceSpecific(target=7, sources=(4,), classes=10, trigger=BadNets()),
+    Bpp(target=3),
+    Bpp(target=3, dither=True),
+    Compress(target=2),
+    Patch(target=8),
+    Patch(target=8, scales="opacity"),
+    SampleSpecific(target=5),
+    Semantic(target=4),
+    Styled(target=9),
 )
 NAMES = [to_spec(attack)["attack"] for attack in EVERY]
 
@@ -58,6 +73,43 @@ def test_more_intensity_changes_more_and_stays_in_bounds(attack: Attack) -> None
     loud = attack.apply(x, 3.0, rng())
     assert loud.min() >= 0
     assert loud.max() <= 1
+
+
+def changes(case: Case) -> tuple[Callable[..., torch.Tensor], ...]:
+    return (case.stamp, case.learned) if case.learned else (case.stamp,)
+
+
+@pytest.mark.parametrize("attack", EVERY, ids=NAMES)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_same_draw_gives_the_same_images(attack: Attack, channels: int) -> None:
+    x = images(channels)
+    before = x.clone()
+    for case in attack.cases():
+        for change in changes(case):
+            once = change(x, 1.0, rng())
+            assert torch.equal(once, change(x, 1.0, rng()))
+            assert once.shape == x.shape
+            assert once.dtype == x.dtype
+            assert 0 <= once.min() <= once.max() <= 1
+            assert torch.equal(x, before)
+            assert not torch.equal(once, x)
+            assert change(x[:1], 1.0, rng()).shape == x[:1].shape
+
+
+@pytest.mark.parametrize("attack", EVERY, ids=NAMES)
+def test_every_attack_s_labels_and_counts(attack: Attack) -> None:
+    x, y = training_set()
+    result = poison(attack, x, y, 0.02, rng(), (1.0, 0.5))
+    cases = attack.cases()
+    counts = [
+        sum(round(20 * case.weight) for case in cases if (case.target is None) == cover) for cover in (False, True)
+    ]
+    assert [(result.kind == POISON).sum(), (result.kind == COVER).sum()] == counts
+    asked = {(source, case.target) for case in cases for source in np.unique(y[case.trainable(y)])}
+    learned = set(zip(y[result.kind == POISON], result.y[result.kind == POISON], strict=True))
+    assert learned <= asked
+    assert np.array_equal(result.y[result.kind != POISON], y[result.kind != POISON])
+    assert np.array_equal(result.x[result.kind == CLEAN], x[result.kind == CLEAN])
 
 
 @pytest.mark.parametrize("attack", EVERY, ids=NAMES)

@@ -9,18 +9,30 @@ from typing import Any
 from bdscan.errors import UsageError
 from bdscan.zoo.attacks.badnets import BadNets
 from bdscan.zoo.attacks.blended import Blended
+from bdscan.zoo.attacks.bpp import Bpp
+from bdscan.zoo.attacks.compress import Compress
 from bdscan.zoo.attacks.interface import Attack
 from bdscan.zoo.attacks.multi import Multi
+from bdscan.zoo.attacks.patch import Patch
+from bdscan.zoo.attacks.sample_specific import SampleSpecific
+from bdscan.zoo.attacks.semantic import Semantic
 from bdscan.zoo.attacks.sig import Sig
 from bdscan.zoo.attacks.source_specific import SourceSpecific
+from bdscan.zoo.attacks.styled import Styled
 from bdscan.zoo.attacks.warp import Warp
 
 ATTACKS: Mapping[str, type[Attack]] = {
     "badnets": BadNets,
     "blended": Blended,
+    "bpp": Bpp,
+    "compress": Compress,
     "multi": Multi,
+    "patch": Patch,
+    "sample-specific": SampleSpecific,
+    "semantic": Semantic,
     "sig": Sig,
     "source-specific": SourceSpecific,
+    "styled": Styled,
     "warp": Warp,
 }
 __all__ = ["ATTACKS", "Attack", "from_spec", "to_spec"]
