@@ -11,10 +11,15 @@ import torch
 
 from bdscan.errors import UsageError
 from bdscan.zoo.attacks import ATTACKS, Attack, from_spec, to_spec
+from bdscan.zoo.attacks.all_to_all import AllToAll
 from bdscan.zoo.attacks.badnets import BadNets
 from bdscan.zoo.attacks.blended import Blended
 from bdscan.zoo.attacks.bpp import Bpp
+from bdscan.zoo.attacks.cassock import Cassock
+from bdscan.zoo.attacks.clean_label import CleanLabel
 from bdscan.zoo.attacks.compress import Compress
+from bdscan.zoo.attacks.enhanced import Enhanced
+from bdscan.zoo.attacks.hcb import Hcb
 from bdscan.zoo.attacks.interface import CLEAN, COVER, POISON, Case, poison, stamp
 from bdscan.zoo.attacks.multi import Multi
 from bdscan.zoo.attacks.patch import Patch
@@ -33,9 +38,14 @@ EVERY: tuple[Attack, ...] = (
     Warp(target=6),
     Multi(parts=(BadNets(target=8), BadNets(target=1, corner="bottom-left"))),
     SourceSpecific(target=7, sources=(4,), classes=10, trigger=BadNets()),
+    AllToAll(classes=10),
     Bpp(target=3),
     Bpp(target=3, dither=True),
+    Cassock(target=7, sources=(4,), classes=10),
+    CleanLabel(target=1),
     Compress(target=2),
+    Enhanced(base=Warp(target=6)),
+    Hcb(target=6),
     Patch(target=8),
     Patch(target=8, scales="opacity"),
     SampleSpecific(target=5),

@@ -7,10 +7,15 @@ from dataclasses import fields
 from typing import Any
 
 from bdscan.errors import UsageError
+from bdscan.zoo.attacks.all_to_all import AllToAll
 from bdscan.zoo.attacks.badnets import BadNets
 from bdscan.zoo.attacks.blended import Blended
 from bdscan.zoo.attacks.bpp import Bpp
+from bdscan.zoo.attacks.cassock import Cassock
+from bdscan.zoo.attacks.clean_label import CleanLabel
 from bdscan.zoo.attacks.compress import Compress
+from bdscan.zoo.attacks.enhanced import Enhanced
+from bdscan.zoo.attacks.hcb import Hcb
 from bdscan.zoo.attacks.interface import Attack
 from bdscan.zoo.attacks.multi import Multi
 from bdscan.zoo.attacks.patch import Patch
@@ -22,10 +27,15 @@ from bdscan.zoo.attacks.styled import Styled
 from bdscan.zoo.attacks.warp import Warp
 
 ATTACKS: Mapping[str, type[Attack]] = {
+    "all-to-all": AllToAll,
     "badnets": BadNets,
     "blended": Blended,
     "bpp": Bpp,
+    "cassock": Cassock,
+    "clean-label": CleanLabel,
     "compress": Compress,
+    "enhanced": Enhanced,
+    "hcb": Hcb,
     "multi": Multi,
     "patch": Patch,
     "sample-specific": SampleSpecific,
