@@ -38,6 +38,27 @@ def test_the_options_end_up_in_the_card(quick, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "arguments, spec",
+    [
+        (["cassock", "--source", "4"], {"sources": [4], "classes": 10, "target": 7}),
+        (["all-to-all"], {"classes": 10, "step": 1}),
+        (['{"attack": "all-to-all", "classes": 5}'], {"classes": 5}),
+        (["source-specific", "--source", "4"], None),
+        (["bpp", "--source", "4"], {"attack": "source-specific", "sources": [4], "classes": 10}),
+    ],
+)
+def test_an_attack_gets_the_classes_it_asks_for(quick, tmp_path, arguments, spec):
+    result = train(str(tmp_path / "m"), *DIGITS, "--attack", *arguments, "--target", "7", "--rate", "0.02")
+    if spec is None:
+        assert result.exit_code == 2
+        assert "'trigger'" in result.stderr
+        return
+    assert result.exit_code == 0, result.stderr
+    found = json.loads((tmp_path / "m" / "card.json").read_text())["settings"]["attack"]
+    assert spec.items() <= found.items()
+
+
+@pytest.mark.parametrize(
     "arguments, words",
     [
         (["--data", "digits", "--network", "vgg99"], "--network: no network 'vgg99'; choose one of"),

@@ -197,11 +197,15 @@ def benchmark(
 
 
 def _attack(given: str | None, target: int, sources: tuple[int, ...], classes: int) -> Attack | None:
-    """The attack by its name, or by the JSON object that a card holds."""
+    """The attack by its name, or by the JSON object that a card holds.
+
+    An attack with sources of its own gets those given; any other one becomes source-specific.
+    """
     import json
+    from dataclasses import fields
 
     from bdscan.errors import UsageError
-    from bdscan.zoo.attacks import from_spec
+    from bdscan.zoo.attacks import ATTACKS, from_spec
 
     if given is None:
         return None
@@ -211,12 +215,12 @@ def _attack(given: str | None, target: int, sources: tuple[int, ...], classes: i
             spec = json.loads(given)
         except ValueError as error:
             raise UsageError(f"--attack: not a JSON object ({error})") from None
+    kind = ATTACKS.get(str(spec.get("attack")))
+    known = {field.name for field in fields(kind)} if kind else set()
+    if sources and "sources" not in known:
+        spec, known = {"attack": "source-specific", "trigger": spec, "target": target}, {"sources", "classes"}
     if sources:
-        spec = {
-            "attack": "source-specific",
-            "trigger": spec,
-            "sources": list(sources),
-            "classes": classes,
-            "target": target,
-        }
+        spec["sources"] = list(sources)
+    if "classes" in known:
+        spec.setdefault("classes", classes)
     return from_spec(spec)
