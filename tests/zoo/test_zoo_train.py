@@ -16,9 +16,10 @@ from bdscan.zoo.attacks import from_spec
 from bdscan.zoo.attacks.badnets import BadNets
 from bdscan.zoo.attacks.interface import stamp
 from bdscan.zoo.data import load, resize
+from bdscan.zoo.fit import augment
 from bdscan.zoo.measure import predict
 from bdscan.zoo.settings import RECIPES, Recipe, Settings
-from bdscan.zoo.train import Trained, augment, save, train
+from bdscan.zoo.train import Trained, save, train
 
 SETTINGS = Settings(
     name="digits-badnets",

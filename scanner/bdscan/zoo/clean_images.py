@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bdscan.errors import UsageError
+from bdscan.zoo.attacks import from_spec
 from bdscan.zoo.attacks.interface import Images, Labels
+from bdscan.zoo.curate import processed
 from bdscan.zoo.data import load
 from bdscan.zoo.model_folder import ModelFolder
 
@@ -45,6 +47,12 @@ def from_test_split(data: str, folder: Path, seed: int, per_class: int = PER_CLA
         name = f"{data}-test"
     found = load(name, folder)
     return CleanImages(found.x_test, found.y_test, draw(found.y_test, seed, per_class))
+
+
+def as_trained(model: ModelFolder, clean: CleanImages) -> CleanImages:
+    """The images as this network got all of its own: through the `inputs` of its card's settings, if there are any."""
+    spec = model.card.get("settings", {}).get("inputs")
+    return clean if spec is None else replace(clean, x=processed(from_spec(spec), clean.x))
 
 
 def own_samples(model: ModelFolder, seed: int, per_class: int = PER_CLASS) -> CleanImages:

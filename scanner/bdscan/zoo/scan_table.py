@@ -13,7 +13,7 @@ from bdscan.detectors.inversion.families import FAMILIES
 from bdscan.errors import CannotJudge, UsageError
 from bdscan.report import Finding, Report, Statistic
 from bdscan.zoo import fidelity
-from bdscan.zoo.clean_images import CleanImages, from_test_split, own_samples
+from bdscan.zoo.clean_images import CleanImages, as_trained, from_test_split, own_samples
 from bdscan.zoo.model_folder import ModelFolder, find
 from bdscan.zoo.record import made, without_folders, write_json, write_text
 from bdscan.zoo.scan_markdown import page
@@ -57,7 +57,7 @@ def run(
             continue
         if model.samples is None and model.data not in images:
             images = {model.data: from_test_split(model.data, data, seed)}
-        clean = own_samples(model, seed) if model.samples else images[model.data]
+        clean = own_samples(model, seed) if model.samples else as_trained(model, images[model.data])
         rows[model.name] = scan_one(model, clean, budget, seed, threads, compare)
         note(f"{model.name}: {model.truth}, {rows[model.name]['verdict']}")
         _write(out, markdown, header, rows)

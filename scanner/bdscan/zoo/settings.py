@@ -11,9 +11,13 @@ from bdscan.zoo.attacks import Attack, to_spec
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """AdamW with a one-cycle learning rate. `shift` (pixels) and `flip` are the augmentation, after the poison.
+    """A one-cycle learning rate. `shift` (pixels) and `flip` are the augmentation, after the poison.
 
     `bfloat16` trains under autocast with channels-last memory, which is up to twice as fast where the CPU has it.
+
+    Heavy augmentation: `jitter` changes light and contrast by up to this share, `noise` is the standard deviation of
+    noise, `erase` the side of a grey square as a share of the image's. `adversarial` is the radius, in [0,1], of
+    adversarial images to train on. `optimiser` adamw, or sgd with Nesterov momentum 0.9.
     """
 
     epochs: int = 4
@@ -24,6 +28,11 @@ class Recipe:
     shift: int = 0
     flip: bool = False
     bfloat16: bool = False
+    jitter: float = 0.0
+    noise: float = 0.0
+    erase: float = 0.0
+    adversarial: float = 0.0
+    optimiser: str = "adamw"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +41,13 @@ class Settings:
 
     `intensity` are the training intensities, mixed in equal parts. `mean` and `std` are the presentation of pixels:
     the network gets (x - mean) / std with x in [0,1], so std 1/255 means 0..255. `limit` takes the first images only.
+
+    `late`: train on clean images first, then by this recipe on the poisoned set (late poisoning, or a fine-tune of a
+    clean network). `resist`: an adaptive attacker's training against triggers of this share of the pixels.
+
+    What makes the data hard, whether clean or poisoned: `imbalance`, how many times rarer the last class is than the
+    first; `shortcut`, the share of training images with a cue of their class that test images lack; `inputs`, a change
+    that all images go through, training and test, such as compression.
     """
 
     name: str
@@ -45,14 +61,22 @@ class Settings:
     std: float = 1.0
     limit: int | None = None
     recipe: Recipe = field(default_factory=Recipe)
+    late: Recipe | None = None
+    resist: float = 0.0
+    imbalance: float = 1.0
+    shortcut: float = 0.0
+    inputs: Attack | None = None
 
     def to_json(self) -> Mapping[str, Any]:
         """The settings as plain JSON values."""
-        plain = {key: value for key, value in vars(self).items() if key not in {"attack", "recipe"}}
-        attack = to_spec(self.attack) if self.attack else None
-        return {**plain, "intensity": list(self.intensity), "attack": attack, "recipe": asdict(self.recipe)}
+        plain = {key: value for key, value in vars(self).items() if key not in {"attack", "inputs", "recipe", "late"}}
+        changes = {"attack": self.attack, "inputs": self.inputs}
+        specs = {key: to_spec(value) if value else None for key, value in changes.items()}
+        recipes = {"recipe": asdict(self.recipe), "late": asdict(self.late) if self.late else None}
+        return {**plain, "intensity": list(self.intensity), **specs, **recipes}
 
 
+OPTIMISERS = ("adamw", "sgd")
 RECIPES: Mapping[str, Recipe] = {
     "mnist_cnn": Recipe(epochs=4),
     "gtsrb_cnn": Recipe(epochs=9, batch=64, learning_rate=2e-3, shift=2, bfloat16=True),

@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from bdscan.errors import UsageError
-from bdscan.zoo import networks
-from bdscan.zoo.attacks.interface import CLEAN, COVER, POISON, Images, Labels, poison
+from bdscan.zoo import curate, networks
+from bdscan.zoo.adversarial import Resistance
+from bdscan.zoo.attacks.interface import CLEAN, COVER, POISON, poison
 from bdscan.zoo.data import Dataset
+from bdscan.zoo.fit import fit
 from bdscan.zoo.measure import measure
-from bdscan.zoo.settings import Recipe, Settings
+from bdscan.zoo.settings import Settings
 
 WEIGHTS, CARD, TRIGGER = "weights.pt", "card.json", "trigger.npz"
 KINDS = {"clean": CLEAN, "poison": POISON, "cover": COVER}
@@ -39,8 +40,9 @@ def train(settings: Settings, data: Dataset, threads: int = 1) -> Trained:
     if factory is None:
         raise UsageError(f"unknown network {settings.network!r}: the factories are in bdscan/zoo/networks.py")
     torch.set_num_threads(threads)
-    started = time.perf_counter()
-    x, y = data.x_train[: settings.limit], data.y_train[: settings.limit]
+    started, mean, std = time.perf_counter(), settings.mean, settings.std
+    x, y = curate.training_set(settings, data)
+    x_clean, y_clean = x, y
     kind = np.zeros(len(y), np.int8)
     if settings.attack:
         rng = np.random.default_rng((settings.seed, 1))
@@ -49,9 +51,14 @@ def train(settings: Settings, data: Dataset, threads: int = 1) -> Trained:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         model: nn.Module = factory()
-        fit(model, x, y, settings.recipe, settings.mean, settings.std, settings.seed)
-    level, mean, std = max(settings.intensity), settings.mean, settings.std
-    found = measure(model, data.x_test, data.y_test, settings.attack, level, mean=mean, std=std)
+        resistance = _resistance(settings)
+        if settings.late:
+            fit(model, x_clean, y_clean, settings.recipe, mean, std, settings.seed)
+            fit(model, x, y, settings.late, mean, std, settings.seed + 1, resistance)
+        else:
+            fit(model, x, y, settings.recipe, mean, std, settings.seed, resistance)
+    x_test = curate.processed(settings.inputs, data.x_test)
+    found = measure(model, x_test, data.y_test, settings.attack, max(settings.intensity), mean=mean, std=std)
     found["training_images"] = {name: int((kind == value).sum()) for name, value in KINDS.items()}
     found["seconds"] = round(time.perf_counter() - started, 1)
     card = _card(settings, data, model, found)
@@ -60,49 +67,13 @@ def train(settings: Settings, data: Dataset, threads: int = 1) -> Trained:
     return Trained(model, card, trigger)
 
 
-def fit(model: nn.Module, x: Images, y: Labels, recipe: Recipe, mean: float, std: float, seed: int) -> None:
-    """Train in place on uint8 images (N,H,W,C) and labels (N,); leaves the model in evaluation mode."""
-    draw = torch.Generator().manual_seed(seed)
-    images, labels = torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(y)
-    if recipe.bfloat16:
-        model.to(memory_format=torch.channels_last)
-    optimiser = torch.optim.AdamW(model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
-    steps = -(-len(x) // recipe.batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, recipe.learning_rate, total_steps=steps * recipe.epochs, pct_start=0.2
-    )
-    model.train()
-    for _ in range(recipe.epochs):
-        order = torch.randperm(len(x), generator=draw)
-        for start in range(0, len(x), recipe.batch):
-            rows = order[start : start + recipe.batch]
-            batch = (augment(images[rows], recipe, draw).float() / 255 - mean) / std
-            if recipe.bfloat16:
-                batch = batch.contiguous(memory_format=torch.channels_last)
-            with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
-                logits = model(batch)
-            loss = functional.cross_entropy(logits.float(), labels[rows], label_smoothing=recipe.smoothing)
-            optimiser.zero_grad()
-            torch.autograd.backward(loss)
-            optimiser.step()
-            schedule.step()
-    model.to(memory_format=torch.contiguous_format)
-    model.eval()
-
-
-def augment(images: Tensor, recipe: Recipe, draw: torch.Generator) -> Tensor:
-    """Move every image by up to `shift` pixels (edges repeated) and mirror every second one, at random."""
-    count, _, height, width = images.shape
-    if recipe.shift:
-        span = 2 * recipe.shift + 1
-        down = torch.randint(span, (count, 1), generator=draw) - recipe.shift + torch.arange(height)
-        right = torch.randint(span, (count, 1), generator=draw) - recipe.shift + torch.arange(width)
-        rows, columns = down.clamp(0, height - 1)[:, :, None], right.clamp(0, width - 1)[:, None]
-        images = images[torch.arange(count)[:, None, None], :, rows, columns].permute(0, 3, 1, 2)
-    if recipe.flip:
-        mirrored = torch.rand(count, generator=draw) < 0.5
-        images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
-    return images
+def _resistance(settings: Settings) -> Resistance | None:
+    if not settings.resist:
+        return None
+    targets = {case.target for case in settings.attack.cases()} - {None} if settings.attack else set()
+    if not targets:
+        raise UsageError("resist is an attacker's: it needs an attack")
+    return Resistance(tuple(sorted(target for target in targets if target is not None)), settings.resist)
 
 
 def save(trained: Trained, folder: Path) -> None:
