@@ -14,7 +14,7 @@ from model_folders import write
 from torch.nn import functional
 
 from bdscan.errors import UsageError
-from bdscan.zoo import curate
+from bdscan.zoo import curate, plan
 from bdscan.zoo import train as training
 from bdscan.zoo.adversarial import Resistance, fgsm
 from bdscan.zoo.attacks.all_to_all import AllToAll
@@ -24,6 +24,7 @@ from bdscan.zoo.attacks.bpp import Bpp
 from bdscan.zoo.clean_images import as_trained, from_test_split
 from bdscan.zoo.data import load
 from bdscan.zoo.fit import disturb, fit
+from bdscan.zoo.hard_clean import KINDS, hard_clean
 from bdscan.zoo.model_folder import read
 from bdscan.zoo.networks import digits_bn
 from bdscan.zoo.settings import RECIPES, Recipe, Settings
@@ -174,3 +175,27 @@ def test_stochastic_gradient_descent_learns_and_others_are_refused() -> None:
     assert train(replace(PLAIN, recipe=recipe), load("digits")).card["clean_accuracy"]["value"] >= 0.93
     with pytest.raises(UsageError, match="optimiser must be"):
         train(replace(PLAIN, recipe=replace(SHORT, optimiser="lion")), load("digits"))
+
+
+def test_the_plan_of_hard_clean_networks() -> None:
+    chosen = hard_clean()
+    assert plan.PLANS["hard-clean"] is hard_clean
+    assert len(chosen) == 3 * len(KINDS)
+    for values in ({one.name for one in chosen}, {one.seed for one in chosen}):
+        assert len(values) == len(chosen)
+    assert not {one.seed for one in chosen} & {
+        one.seed for name in ("scan-judge", "scan-tune") for one in plan.PLANS[name]()
+    }
+    for one in chosen:
+        plain = Settings(name=one.name, data=one.data, network=one.network, seed=one.seed, recipe=RECIPES[one.network])
+        assert one != plain
+        assert one.attack is None
+        assert json.dumps(one.to_json())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_hard_clean_network_trains(kind: str) -> None:
+    settings = KINDS[kind](replace(PLAIN, recipe=Recipe(epochs=2)))
+    card = train(replace(settings, limit=300), load("digits")).card
+    assert card["truth"] == "clean"
+    assert 0 <= card["clean_accuracy"]["value"] <= 1

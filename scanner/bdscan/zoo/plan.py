@@ -17,6 +17,7 @@ from bdscan.zoo.attacks.sig import Sig
 from bdscan.zoo.attacks.source_specific import SourceSpecific
 from bdscan.zoo.attacks.warp import Warp
 from bdscan.zoo.data import Dataset, load
+from bdscan.zoo.hard_clean import hard_clean
 from bdscan.zoo.settings import RECIPES, Settings
 from bdscan.zoo.train import CARD, save, train
 
@@ -89,7 +90,11 @@ def scan_tune() -> tuple[Settings, ...]:
     )
 
 
-PLANS: Mapping[str, Callable[[], tuple[Settings, ...]]] = {"scan-judge": scan_judge, "scan-tune": scan_tune}
+PLANS: Mapping[str, Callable[[], tuple[Settings, ...]]] = {
+    "scan-judge": scan_judge,
+    "scan-tune": scan_tune,
+    "hard-clean": hard_clean,
+}
 
 
 def _series(
