@@ -38,7 +38,7 @@ about = About(
     title="Pairwise inversion",
     needs="input gradients and clean images of each class",
     finds="source-specific and all-to-all triggers",
-    misses="with more than 12 classes: targets that no cheaper stage ranks, and pairs no smaller than natural neighbours",
+    misses="above 12 classes: targets that no cheaper stage ranks, and pairs no smaller than natural neighbours",
     source="P1 (class pairs), median polish after Tukey",
 )
 
