@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from bdscan.errors import UsageError
@@ -90,10 +91,26 @@ def scan_tune() -> tuple[Settings, ...]:
     )
 
 
+def benchmark() -> tuple[Settings, ...]:
+    """What `bdscan zoo benchmark` times and no other plan has: a backdoored CIFAR ResNet-18, trained briefly."""
+    return (
+        Settings(
+            name="resnet18-badnets",
+            data="cifar10",
+            network="resnet18_cifar",
+            attack=BadNets(target=8, size=4),
+            seed=100,
+            limit=12000,
+            recipe=replace(RECIPES["resnet18_cifar"], epochs=4),
+        ),
+    )
+
+
 PLANS: Mapping[str, Callable[[], tuple[Settings, ...]]] = {
     "scan-judge": scan_judge,
     "scan-tune": scan_tune,
     "hard-clean": hard_clean,
+    "benchmark": benchmark,
 }
 
 
