@@ -105,7 +105,7 @@ def run(settings: Settings, progress: Progress) -> report.Report:
         not_examined=not_examined(story, lacking),
         run=report.Run(
             started=started.isoformat(timespec="seconds"),
-            host=platform.machine(),
+            host=f"{platform.system()} {platform.machine()}",
             seconds=round(time.perf_counter() - began, 3),
             stages=tuple(story.seconds),
             device=str(subject.classifier.device),

@@ -15,6 +15,9 @@ SCHEMA_VERSION = "1.0"
 
 Text = Annotated[str, Field(max_length=4000)]
 Name = Annotated[str, Field(max_length=300)]
+Digest = Annotated[str, Field(max_length=64, pattern=r"^[0-9a-f]*$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
 Base64 = Annotated[str, Field(max_length=24_000_000, pattern=r"^[A-Za-z0-9+/=]*$")]
 
 
@@ -160,7 +163,7 @@ class Statistic(Value):
     description: Text = ""
     target: Label | None = None
     sources: tuple[Label, ...] = ()
-    p_value: float | None = Field(default=None, ge=0, le=1)
+    p_value: Share | None = None
     reference: Name | None = None
 
 
@@ -206,9 +209,9 @@ class Finding(Value):
     sources: tuple[Label, ...] = ()
     confirmed: bool = False
     weakness: bool = False
-    asr: float | None = Field(default=None, ge=0, le=1, description="held-out attack success rate")
-    asr_interval: tuple[float, float] | None = None  # 95 % Wilson interval
-    asr_n: int | None = None
+    asr: Share | None = Field(default=None, description="held-out attack success rate")
+    asr_interval: tuple[Share, Share] | None = None  # 95 % Wilson interval
+    asr_n: Count | None = None
     evidence: tuple[Evidence, ...] = ()
     references: tuple[Reference, ...] = ()
     remedy: Text = ""
@@ -220,8 +223,8 @@ class Finding(Value):
 class FileDigest(Value):
     path: Text
     role: Literal["model", "sidecar", "arch", "labels", "reference"]
-    sha256: str
-    bytes: int
+    sha256: Digest
+    bytes: Count
 
 
 class Preprocessing(Value):
@@ -235,42 +238,42 @@ class Preprocessing(Value):
     name: Text = "0..1"
     source: Literal["probe", "given"] = "probe"
     runner_up: Text = ""
-    runner_up_accuracy: float | None = None
+    runner_up_accuracy: Share | None = None
 
 
 class Subject(Value):
     path: Text
-    digest: str
+    digest: Digest
     files: tuple[FileDigest, ...]
     format: Name
     architecture: Text = ""
     input_shape: tuple[int, int, int]  # C, H, W
     classes: tuple[Label, ...]
-    parameters: int
+    parameters: Count
     preprocessing: Preprocessing
     output: Literal["logits", "probabilities", "log-probabilities"]
-    clean_accuracy: float
-    clean_accuracy_n: int
+    clean_accuracy: Share
+    clean_accuracy_n: Count
     onnxruntime_difference: float | None = None
     notes: tuple[Text, ...] = ()
 
 
 class SamplesInfo(Value):
     path: Text
-    digest: str
-    count: int
-    per_class: tuple[int, ...]
-    search: int
-    held_out: int
+    digest: Digest
+    count: Count
+    per_class: tuple[Count, ...]
+    search: Count
+    held_out: Count
     notes: tuple[Text, ...] = ()
 
 
 class Calibration(Value):
     name: Name
-    sha256: str
-    references: int
+    sha256: Digest
+    references: Count
     provisional: bool
-    false_alarm_rate: float | None = None
+    false_alarm_rate: Share | None = None
     note: Text = ""
 
 
@@ -293,7 +296,7 @@ class StageSeconds(Value):
 class Run(Value):
     """The only part that may differ between two runs of one command on one machine."""
 
-    started: str
+    started: Text
     host: Name
     seconds: float
     stages: tuple[StageSeconds, ...]
@@ -312,7 +315,7 @@ class Report(Value):
     verdict: Verdict
     summary: Text  # one sentence: why this verdict
     score: float | None
-    p_value: float | None
+    p_value: Share | None
     subject: Subject
     samples: SamplesInfo
     findings: tuple[Finding, ...]

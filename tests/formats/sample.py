@@ -500,7 +500,7 @@ def hostile(text: str) -> Report:
             "references": (Reference(title=text, url=text), Reference(title=text, url="javascript:alert(1)")),
         }
     )
-    files = (FileDigest(path=text, role="model", sha256=text, bytes=1),)
+    files = (FileDigest(path=text, role="model", sha256="ab" * 32, bytes=1),)
     changes: dict[str, object] = {
         "summary": text,
         "findings": (finding, finding.model_copy(update={"weakness": True})),
@@ -515,7 +515,7 @@ def hostile(text: str) -> Report:
         "subject": whole.subject.model_copy(
             update={
                 "path": text,
-                "digest": text,
+                "digest": "ab" * 32,
                 "files": files,
                 "format": text[:300],
                 "architecture": text,
@@ -527,6 +527,6 @@ def hostile(text: str) -> Report:
         "isolation": Isolation(level=text[:300], limits=(text,), missing=(text,)),
         "not_examined": (text,),
         "run": whole.run.model_copy(update={"host": text[:300], "started": text}),
-        "calibration": whole.calibration.model_copy(update={"name": text[:300], "note": text, "sha256": text}),
+        "calibration": whole.calibration.model_copy(update={"name": text[:300], "note": text}),
     }
     return report(**changes)

@@ -75,5 +75,4 @@ def test_hostile_names_are_valid_and_inert(text: str) -> None:
     bom = bom_of(sample.hostile(text))
     values = json.dumps(bom, ensure_ascii=False)
     assert values.isprintable()
-    assert "hashes" not in bom["components"][0], "a digest that is none is left out"
-    assert bom["metadata"]["timestamp"].startswith("1970-01-01"), "and so is a date, which must be there"
+    assert bom["metadata"]["timestamp"].startswith("1970-01-01"), "a date that is none, which must be there"

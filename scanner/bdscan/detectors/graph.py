@@ -43,6 +43,6 @@ def run(subject: Scannable, budget: Budget, hints: Hints, progress: Progress) ->
             "no input-dependent branch feeds the logits"
             if not branches
             else f"{len(branches)} input-dependent operations feed the logits: "
-            + ", ".join(f"{b.op_type} {b.node[:80]!r}" for b in branches[:5])
+            + ", ".join(f"{b.op_type} {(b.node or b.output)[:80]!r}" for b in branches[:5])
         ),
     )
