@@ -6,6 +6,7 @@ trigger that was a lucky start of the first search does not come back small.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,8 +68,13 @@ class Confirmation:
 
     @property
     def metrics(self) -> dict[str, float]:
+        """What the rules read. `repeat_depth`: how far below the controls the second search ended, in the logarithm and
+        relative to that of the number of labels: the smallest of many natural triggers is smaller than that of few."""
+        labels = self.trigger.metrics.get("labels", 0.0)
+        depth = -math.log(max(self.repeat_ratio, 1e-6)) / math.log(labels) if labels > 1 else 0.0
         return {
             **self.trigger.metrics,
+            "repeat_depth": depth if math.isfinite(depth) else -1.0,
             "asr": self.asr,
             "asr_low": self.interval[0],
             "repeat_ratio": self.repeat_ratio,

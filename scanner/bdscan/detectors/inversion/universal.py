@@ -120,6 +120,7 @@ def metrics(sizes: Sizes, row: int) -> dict[str, float]:
         "gap": float(sizes.sizes[row] / larger.min()) if len(larger) else 1.0,
         "classic_index": float(sizes.classic[row]),
         "critical": critical_index(len(sizes.labels)),
+        "labels": float(len(sizes.labels)),
     }
 
 
