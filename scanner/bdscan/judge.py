@@ -19,7 +19,13 @@ MOST_CONFIRMED = 6
 MOST_WEAKNESSES = 2
 SHOWN = 4
 PAIR_CRITICAL = 6.0
-USUAL_RATIO = {"sparse": 0.42, "dense": 0.55, "warp": 0.42, "tone": 0.22}  # below what clean networks show, by family
+USUAL_RATIO = {
+    "sparse": 0.42,
+    "dense": 0.55,
+    "warp": 0.42,
+    "tone": 0.22,
+    "wave": 0.6,
+}  # below what clean networks show, by family
 
 
 def suspicion(candidate: Candidate) -> float:

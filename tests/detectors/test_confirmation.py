@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from planted import CLASSES, EACH, PLANTED, SHAPE, TARGET, subject
+from planted import CLASSES, DIM, EACH, PLANTED, SHAPE, TARGET, subject
 
 from bdscan.detectors import confirmation
 from bdscan.detectors.inversion.trigger import Candidate
@@ -98,14 +98,33 @@ def test_success_is_counted_on_right_images_of_the_sources_only() -> None:
     assert (nobody.asr, nobody.interval) == (0.0, (0.0, 1.0))
 
 
+def source_specific() -> Scannable:
+    """The planted pixel counts only where the row of class 1 is lit."""
+    toy = subject(planted=0.0)
+    clean = toy.classifier.forward
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        excess = (x[:, 0, PLANTED[0], PLANTED[1]] - DIM) * (x[:, 0, 2].mean(1) > 0.4)
+        return clean(x) + 30 * excess[:, None] * torch.eye(CLASSES)[TARGET]
+
+    return replace(toy, classifier=replace(toy.classifier, forward=forward))
+
+
 def test_a_pair_is_searched_again_on_its_own_source() -> None:
-    change = planted_pixel()
-    pair = replace(change, sources=(1,), metrics={"contrast": 9.0})
-    result = confirm(pair)
+    pair = replace(planted_pixel(), sources=(1,), metrics={"contrast": 9.0})
+    result = confirm(pair, source_specific())
     assert result.trigger.sources == (1,)
     assert result.n == EACH - EACH // 2
     assert result.asr == 1.0
     assert result.repeat_ratio < 0.6
+
+
+def test_a_pair_is_held_to_other_sources_of_its_target_too() -> None:
+    """What moves images of every class as easily is no trigger for one source."""
+    pair = replace(planted_pixel(), sources=(1,), metrics={"contrast": 9.0})
+    result = confirm(pair)
+    assert result.asr == 1.0
+    assert result.repeat_ratio > 0.8
 
 
 def test_the_trusted_network_is_asked_too() -> None:

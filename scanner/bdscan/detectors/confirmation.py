@@ -7,6 +7,7 @@ trigger that was a lucky start of the first search does not come back small.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +15,8 @@ import torch
 from torch import Tensor
 
 from bdscan.detectors.interface import About, BudgetName
-from bdscan.detectors.inversion import loop
-from bdscan.detectors.inversion.families import FAMILIES
+from bdscan.detectors.inversion import loop, waves
+from bdscan.detectors.inversion.families import FAMILIES, wave
 from bdscan.detectors.inversion.trigger import Candidate
 from bdscan.detectors.inversion.universal import candidate as make_candidate
 from bdscan.detectors.wilson import wilson
@@ -23,7 +24,8 @@ from bdscan.intake.classifier import Classifier, Scannable
 
 ROUNDS = {"quick": (60, 8), "standard": (80, 12), "thorough": (300, 32)}  # iterations, images
 CONTROLS = 3
-PAIR_CONTROLS = 5  # cheap, since a pair has few images
+PAIR_CONTROLS = 5  # of the same source; cheap, since a pair has few images
+PAIR_COLUMN = 3  # to the same target, from other sources
 GOAL = 0.97  # the first search keeps the smallest of many tries at 90 %, so its winners do worse on unseen images
 INTENSITIES = tuple(i / 8 for i in range(13))  # 0 ... 1.5
 
@@ -103,20 +105,36 @@ def success(classifier: Classifier, found: Candidate, images: Tensor, intensity:
 def search_again(
     fast: Classifier, subject: Scannable, found: list[Candidate], budget: BudgetName, seed: int
 ) -> list[tuple[Candidate, float, float]]:
-    """A second search for triggers of one family: (trigger, size, ratio to the median of the controls) for each."""
+    """A second search for triggers of one family: (trigger, size, ratio to the median of the controls) for each.
+
+    Controls are other targets from the same sources; for a pair also other sources to the same target, and the
+    smaller of the two medians counts: a class that is easily left or easily reached has small triggers throughout.
+    """
     family = FAMILIES[found[0].family]
     images, labels = subject.samples.part(subject.samples.search, fast.device)
     targets = [c.target for c in found]
     sources: list[tuple[int, ...]] = [c.sources for c in found]
     rng = np.random.default_rng(seed)
     suspected = set(zip(targets, sources, strict=True))
-    controls: dict[tuple[int, ...], list[int]] = {}  # by sources: the rows that a suspect of those sources is held to
+    controls: list[list[list[int]]] = [[] for _ in found]  # for each suspect, groups of rows that it is held to
+
+    def group(more: Sequence[tuple[int, tuple[int, ...]]], suspects: list[int]) -> None:
+        if more:
+            rows = list(range(len(targets), len(targets) + len(more)))
+            targets.extend(t for t, _ in more)
+            sources.extend(s for _, s in more)
+            for i in suspects:
+                controls[i].append(rows)
+
     for s in dict.fromkeys(sources):
         free = [t for t in rng.permutation(len(fast.classes)).tolist() if (t, s) not in suspected and t not in s]
-        free = free[: PAIR_CONTROLS if s else CONTROLS]
-        controls[s] = list(range(len(targets), len(targets) + len(free)))
-        targets += free
-        sources += [s] * len(free)
+        same = [i for i, c in enumerate(found) if c.sources == s]
+        group([(t, s) for t in free[: PAIR_CONTROLS if s else CONTROLS]], same)
+    present = set(labels.tolist())
+    for t in dict.fromkeys(c.target for c in found if c.sources):
+        easy = [s for s in rng.permutation(len(fast.classes)).tolist() if (t, (s,)) not in suspected and s != t]
+        same = [i for i, c in enumerate(found) if c.sources and c.target == t]
+        group([(t, (s,)) for s in easy if s in present][:PAIR_COLUMN], same)
     wanted = torch.tensor(targets, device=fast.device)
     allowed = labels[None] != wanted[:, None]
     for row, s in enumerate(sources):
@@ -131,9 +149,9 @@ def search_again(
     sizes = torch.where(torch.isinf(state.size), cap, state.size).cpu()
     out = []
     for i, c in enumerate(found):
-        others = sizes[controls[c.sources]] if controls[c.sources] else sizes
+        usual = min((float(sizes[rows].median()) for rows in controls[i]), default=float(sizes.median()))
         again = make_candidate(family, state, i, c.target, dict(c.metrics), c.sources)
-        out.append((again, float(state.size[i]), float(sizes[i] / others.median())))
+        out.append((again, float(state.size[i]), float(sizes[i]) / usual))
     return out
 
 
@@ -146,7 +164,8 @@ def confirm(
     for c in found:
         groups.setdefault((c.family, bool(c.sources)), []).append(c)
     for group in groups.values():
-        again = search_again(fast, subject, group, budget, seed + 1000)
+        search = waves.again if group[0].family == wave.FAMILY.name else search_again
+        again = search(fast, subject, group, budget, seed + 1000)
         for first, (second, size, ratio) in zip(group, again, strict=True):
             out.append(judge(subject, first, second, size, ratio))
     return out

@@ -7,7 +7,7 @@ from types import ModuleType
 
 from bdscan.detectors import confirmation, graph, last_layer, margin, sensitivity, steps
 from bdscan.detectors.interface import About, Budget, CouldNotRun, Detector, Hints, Measurement, Progress
-from bdscan.detectors.inversion import pairs
+from bdscan.detectors.inversion import pairs, waves
 from bdscan.detectors.inversion.families import FAMILIES, sparse
 from bdscan.detectors.inversion.universal import UniversalInversion
 from bdscan.intake.classifier import Scannable
@@ -87,7 +87,8 @@ ADAPTIVE = UniversalInversion(
 DETECTORS: tuple[Detector, ...] = (
     *(Module(m.about, m) for m in (graph, last_layer, steps, margin)),
     FAST,
-    *(_family(name) for name in FAMILIES),
+    *(_family(name) for name in FINDS),
+    Module(waves.about, waves),
     Module(sensitivity.about, sensitivity),
     DMS,
     ADAPTIVE,

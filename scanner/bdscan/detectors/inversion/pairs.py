@@ -4,6 +4,9 @@ A universal loss cannot see a source-specific or an all-to-all backdoor. All pai
 all sources of the targets that cheaper stages point at. A pair is judged against its row and its column (median
 polish), since natural neighbours are close too, and against its own reverse: 4 and 9 resemble each other in both
 directions, a planted pair is close in one.
+
+A planted trigger goes on shrinking where natural ones have settled, so the contrast is taken after a second rung.
+It is run for the smallest pairs and a few controls; the others are taken to shrink as the controls did.
 """
 
 from __future__ import annotations
@@ -20,12 +23,13 @@ from bdscan.detectors.inversion import loop
 from bdscan.detectors.inversion.families import FAMILIES
 from bdscan.detectors.inversion.universal import candidate
 from bdscan.detectors.robust import Array, known_median, mad, median_polish
-from bdscan.intake.classifier import Scannable
+from bdscan.intake.classifier import Classifier, Scannable
 from bdscan.report import Matrix, Statistic
 
 FAMILY = FAMILIES["sparse"]
 FIRST = {"quick": (40, 2), "standard": (50, 3), "thorough": (150, 5)}  # iterations, images
-SECOND = {"quick": (40, 4), "standard": (60, 5), "thorough": (150, 8)}
+SECOND = {"quick": (40, 4), "standard": (50, 5), "thorough": (150, 8)}  # for the smallest pairs and for controls
+SHARE = 0.27  # of the pairs that go on to the second rung, with a third as many controls
 ALL_PAIRS = 12  # classes up to which all pairs are inverted
 TARGETS = {"quick": 2, "standard": 4, "thorough": 12}  # else so many targets, from every source
 SOURCES = 48  # else at most so many sources, evenly spaced over the classes
@@ -73,6 +77,51 @@ def pair_scores(pairs: list[tuple[int, int]], log_sizes: Array, classes: int) ->
     return np.asarray(scores)
 
 
+def contrasts(pairs: list[tuple[int, int]], sizes: Array, classes: int) -> tuple[Array, Array]:
+    """Scores and contrasts (P,) of the pairs. The contrast is high for pairs that are small both relatively and
+    absolutely: clean networks have pairs that are merely less large than their row and column."""
+    scores = pair_scores(pairs, np.log(np.maximum(sizes, 1.0)), classes)
+    return scores, scores * np.maximum(np.log(np.median(sizes) / np.maximum(sizes, 1.0)), 0.0)
+
+
+def finite(state: loop.State, cap: float) -> Array:
+    """The sizes (P,); `cap` where no trigger reached the goal."""
+    return torch.where(torch.isinf(state.size), torch.full_like(state.size, cap), state.size).cpu().double().numpy()
+
+
+def two_rungs(
+    classifier: Classifier, task: loop.Task, pairs: list[tuple[int, int]], budget: Budget, progress: Progress
+) -> tuple[Array, loop.State, list[int]]:
+    """All sizes (P,), the second rung's state, and which pairs its rows are."""
+    (first, few), (second, more) = FIRST[budget.name], SECOND[budget.name]
+    ahead = max(min(KEEP, len(pairs)), round(SHARE * len(pairs)))
+    others = min(len(pairs) - ahead, max(4, ahead // 3))
+    work = first * few * len(pairs) + second * more * (ahead + others)
+    done = [0]
+
+    def tick(cost: int) -> None:
+        done[0] += cost
+        progress(done[0] / work)
+
+    state = loop.begin(FAMILY, len(pairs), classifier.shape, budget.seed, classifier.device)
+    seed, each = budget.seed + 1, few * len(pairs)
+    state = loop.advance(classifier, FAMILY, task, state, first, few, seed, tick=lambda: tick(each))
+    cap = FAMILY.cap(classifier.shape)
+    start = finite(state, cap)
+    order = (-contrasts(pairs, start, len(classifier.classes))[1]).argsort(kind="stable")
+    controls = np.random.default_rng(budget.seed).permutation(order[ahead:])[:others]
+    on = [int(i) for i in (*order[:ahead], *controls)]
+    rows = torch.tensor(on, device=classifier.device)
+    seed, each = budget.seed + 2, more * len(on)
+    later = loop.advance(
+        classifier, FAMILY, task.only(rows), state.only(rows), second, more, seed, tick=lambda: tick(each)
+    )
+    end = finite(later, cap)
+    sizes = start * (float(np.median(end[ahead:] / start[controls])) if others else 1.0)
+    sizes[on] = end
+    return sizes, later, on
+
+
 def run(subject: Scannable, budget: Budget, hints: Hints, progress: Progress) -> Measurement | CouldNotRun:
     classifier = subject.classifier
     if not classifier.differentiable:
@@ -87,37 +136,10 @@ def run(subject: Scannable, budget: Budget, hints: Hints, progress: Progress) ->
     if len(pairs) < 6:
         return CouldNotRun("fewer than six class pairs have correctly classified search images")
     task = pair_task(images, truth, right, pairs)
-    (first, few), (second, more) = FIRST[budget.name], SECOND[budget.name]
-    keep_count = min(KEEP, len(pairs))
-    work = first * few * len(pairs) + second * more * keep_count
-    done = [0]
-
-    def tick(cost: int) -> None:
-        done[0] += cost
-        progress(done[0] / work)
-
-    state = loop.begin(FAMILY, len(pairs), classifier.shape, budget.seed, classifier.device)
-    state = loop.advance(
-        classifier, FAMILY, task, state, first, few, budget.seed + 1, redraw=10**9, tick=lambda: tick(few * len(pairs))
-    )
-    cap = FAMILY.cap(classifier.shape)
-    sizes = torch.where(torch.isinf(state.size), torch.full_like(state.size, cap), state.size).cpu().double().numpy()
-    log = np.log(np.maximum(sizes, 1.0))
-    scores = pair_scores(pairs, log, classes)
-    contrast = scores * np.maximum(np.log(np.median(sizes) / np.maximum(sizes, 1.0)), 0.0)
-    order = (-contrast).argsort(kind="stable")
-    keep = [int(i) for i in order[:keep_count]]
-    rows = torch.tensor(keep, device=classifier.device)
-    later = loop.advance(
-        classifier,
-        FAMILY,
-        task.only(rows),
-        state.only(rows),
-        second,
-        more,
-        budget.seed + 2,
-        tick=lambda: tick(more * keep_count),
-    )
+    sizes, later, on = two_rungs(classifier, task, pairs, budget, progress)
+    scores, contrast = contrasts(pairs, sizes, classes)
+    best = sorted(range(len(on)), key=lambda place: (-contrast[on[place]], place))[:KEEP]
+    keep = [on[place] for place in best]
     statistics = tuple(
         Statistic(
             name="pairs.contrast",
@@ -142,20 +164,19 @@ def run(subject: Scannable, budget: Budget, hints: Hints, progress: Progress) ->
             candidate(
                 FAMILY,
                 later,
-                i,
+                place,
                 pairs[row][1],
                 metrics(scores[row], contrast[row], sizes[row], sizes, whole=len(pairs) == classes * (classes - 1)),
                 (pairs[row][0],),
             )
-            for i, row in enumerate(keep)
+            for place, row in zip(best, keep, strict=True)
         ),
     )
 
 
 def metrics(score: float, contrast: float, size: float, sizes: Array, whole: bool) -> dict[str, float]:
-    """What the rules read of one pair. The contrast is high for pairs that are small both relatively and absolutely:
-    clean networks have pairs that are merely less large than their row and column. `whole`: all pairs were inverted;
-    where only some columns were, a source that is easily moved makes its pairs look planted."""
+    """What the rules read of one pair. `whole`: all pairs were inverted; where only some columns were, a source that is
+    easily moved makes its pairs look planted."""
     return {
         "score": float(score),
         "contrast": float(contrast),

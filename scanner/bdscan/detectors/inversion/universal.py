@@ -124,6 +124,25 @@ def metrics(sizes: Sizes, row: int) -> dict[str, float]:
     }
 
 
+def size_statistics(subject: Scannable, detector: str, sizes: Sizes) -> tuple[Statistic, ...]:
+    """Index, ratio and classic index of the three smallest labels."""
+    out = []
+    order = sizes.log.argsort(kind="stable")
+    name = detector.split(".")[-1]
+    for i in order[:KEEP]:
+        target: Label = label_of(subject, sizes.labels[int(i)])
+        values = {
+            "index": (sizes.index[i], "anomaly index on log sizes, moderated spread"),
+            "ratio": (sizes.ratios[i], "size as a share of the median over labels"),
+            "classic_index": (sizes.classic[i], "Neural Cleanse's anomaly index on sizes"),
+        }
+        out += [
+            Statistic(name=f"{name}.{key}", detector=detector, value=float(v), target=target, description=text)
+            for key, (v, text) in values.items()
+        ]
+    return tuple(out)
+
+
 @dataclass(frozen=True)
 class UniversalInversion:
     """The detector of one trigger family.
@@ -202,7 +221,7 @@ class UniversalInversion:
             for i, row in enumerate(keep[:KEEP])
         )
         return Measurement(
-            statistics=self.statistics(subject, sizes),
+            statistics=size_statistics(subject, self.about.name, sizes),
             evidence=(
                 bars(
                     subject,
@@ -223,23 +242,3 @@ class UniversalInversion:
             scores={label: float(v) for label, v in zip(labels, sizes.index, strict=True)},
             candidates=found,
         )
-
-    def statistics(self, subject: Scannable, sizes: Sizes) -> tuple[Statistic, ...]:
-        """Index, ratio and classic index of the three smallest labels, and the gap behind the smallest."""
-        out = []
-        order = sizes.log.argsort(kind="stable")
-        name = self.about.name.split(".")[-1]
-        for i in order[:KEEP]:
-            target: Label = label_of(subject, sizes.labels[int(i)])
-            values = {
-                "index": (sizes.index[i], "anomaly index on log sizes, moderated spread"),
-                "ratio": (sizes.ratios[i], "size as a share of the median over labels"),
-                "classic_index": (sizes.classic[i], "Neural Cleanse's anomaly index on sizes"),
-            }
-            out += [
-                Statistic(
-                    name=f"{name}.{key}", detector=self.about.name, value=float(v), target=target, description=text
-                )
-                for key, (v, text) in values.items()
-            ]
-        return tuple(out)
