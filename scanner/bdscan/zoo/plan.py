@@ -79,6 +79,10 @@ def scan_tune() -> tuple[Settings, ...]:
             0.025,
         ),
     )
+    cifar10: tuple[Row, ...] = (
+        ("source", SourceSpecific(target=3, sources=(6,), classes=10, trigger=square), 0.05),
+        ("sig", Sig(target=9, amplitude=40 / 255), 0.08),
+    )
     yaleb: tuple[Row, ...] = (
         ("badnets", BadNets(target=20, size=16, corner="bottom-left", margin=16, cell=4), 0.1),
         ("blended", Blended(target=3, opacity=0.15), 0.1),
@@ -87,6 +91,7 @@ def scan_tune() -> tuple[Settings, ...]:
         *_series("mnist", "mnist_cnn", 3, ten, clean_from=50, first=500),
         *_series("fashion", "mnist_cnn", 3, ten, clean_from=50, first=500),
         *_series("gtsrb", "gtsrb_cnn", 3, gtsrb, clean_from=50, first=500),
+        *_series("cifar10", "resnet8_cifar", 2, cifar10, clean_from=50, first=500),
         *_series("yaleb", "yaleb_vgg", 1, yaleb, clean_from=50, first=500),
     )
 

@@ -22,6 +22,7 @@ from bdscan.detectors.inversion.universal import Sizes, metrics, size_statistics
 from bdscan.detectors.robust import classic_index, moderated_index
 from bdscan.intake.classifier import Classifier, Scannable
 
+SMALLEST = 16  # pixels a side; clean networks on smaller images answer to some waves
 STRAIGHT = range(1, 9)  # cycles per image along one axis
 SLANTED = range(1, 6)  # along both
 PHASES = 4
@@ -59,10 +60,10 @@ class Found:
     success: Tensor
 
 
-def dictionary(shift: float) -> Parameters:
-    """All waves at amplitude one; `shift` moves their phases (turns)."""
+def dictionary(side: int, shift: float) -> Parameters:
+    """All waves at amplitude one that have four pixels a cycle on images of `side`; `shift` moves phases (turns)."""
     cycles = [(f, 0) for f in STRAIGHT] + [(0, f) for f in STRAIGHT] + [(f, s * f) for f in SLANTED for s in (1, -1)]
-    rows = [(*c, (p / PHASES + shift) % 1.0) for c in cycles for p in range(PHASES)]
+    rows = [(*c, (p / PHASES + shift) % 1.0) for c in cycles if max(c) <= side / 4 for p in range(PHASES)]
     table = torch.tensor(rows)
     return {"amplitude": torch.ones(len(rows)), "cycles": table[:, :2], "phase": table[:, 2]}
 
@@ -95,7 +96,7 @@ def search(classifier: Classifier, images: Tensor, truth: Tensor, budget: Budget
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(images), generator=generator).to(images.device)
     few = order[: SCREENED[budget]]
-    waves = dictionary(float(torch.rand(1, generator=generator)) / PHASES)
+    waves = dictionary(min(classifier.shape[1:]), float(torch.rand(1, generator=generator)) / PHASES)
     everything = torch.arange(len(waves["phase"]))
     seen = predictions(classifier, at(waves, everything, SCREEN), images[few])
     hit = torch.unique(seen).tolist()
@@ -146,6 +147,8 @@ def candidate(found: Found, target: int, values: dict[str, float]) -> Candidate:
 
 def run(subject: Scannable, budget: Budget, hints: Hints, progress: Progress) -> Measurement | CouldNotRun:
     classifier = subject.classifier
+    if min(classifier.shape[1:]) < SMALLEST:
+        return CouldNotRun(f"images below {SMALLEST} pixels a side: a sine wave is like any other pattern there")
     images, truth = subject.samples.part(subject.samples.search, classifier.device)
     right = classifier.predict(images).argmax(1) == truth
     if len(torch.unique(truth[right])) < 2:
