@@ -17,16 +17,18 @@ PACKAGE = Path(__file__).parent.parent / "scanner" / "bdscan"
 FLOORS = (
     {"cli"},
     {"zoo"},
+    {"executor", "cache"},
     {"api"},
     {"jail"},
     {"pipeline"},
-    {"judge"},
+    {"judge", "waivers"},
     {"detectors", "repair", "rules", "calibration"},
     {"intake"},
     {"onnx"},
     {"formats"},
+    {"cache_key"},
     {"settings"},
-    {"report", "resources", "errors"},
+    {"report", "resources", "errors", "atomic"},
 )
 FLOOR = {name: number for number, floor in enumerate(FLOORS) for name in floor}
 
@@ -51,6 +53,11 @@ LIGHT = {
     "errors",
     "resources",
     "api",
+    "executor",
+    "cache",
+    "cache_key",
+    "waivers",
+    "atomic",
 }
 URL_TEXT = {"urllib.parse", "urllib.parse.quote", "urllib.parse.urlsplit"}  # cuts strings, opens nothing
 HEAVY = {"torch", "torchvision", "onnx", "onnxruntime", "sklearn", "scipy"}

@@ -21,7 +21,7 @@ from bdscan.intake.classifier import Samples, Scannable
 from bdscan.intake.load import load
 from bdscan.intake.speed import fast
 from bdscan.resources import resource
-from bdscan.rules import Rule, decide, load_rules
+from bdscan.rules import Rule, decide, describe_rules, load_rules
 from bdscan.settings import Settings
 
 Progress = Callable[[str, float], None]
@@ -99,6 +99,8 @@ def run(settings: Settings, progress: Progress) -> report.Report:
         findings=tuple(findings),
         stages=tuple(story.stages),
         statistics=tuple(s for m in story.measured.values() for s in m.statistics),
+        lacking=tuple(lacking),
+        rules=describe_rules(resource("rules"), settings.rules),
         calibration=references.describe(),
         isolation=report.Isolation(level="none"),
         settings={k: v for k, v in settings.model_dump().items() if k not in ("memory_gb", "time_limit")},

@@ -197,8 +197,15 @@ class Reference(Value):
     url: Text = ""
 
 
+class Waived(Value):
+    """That somebody takes responsibility for a finding: it stays in the report, and does not count for a pipeline."""
+
+    reason: Text
+    expires: Name  # YYYY-MM-DD, its last day (UTC)
+
+
 class Finding(Value):
-    """A rule that fired. `weakness` findings never raise the verdict."""
+    """A rule that fired. `weakness` findings never raise the verdict, and `waived` ones do not lower it."""
 
     rule: Name
     title: Text
@@ -215,6 +222,17 @@ class Finding(Value):
     evidence: tuple[Evidence, ...] = ()
     references: tuple[Reference, ...] = ()
     remedy: Text = ""
+    waived: Waived | None = None
+
+
+class Waiver(Value):
+    """A waiver that the scan was given, and what came of it. `other-model`: it is for another subject's digest."""
+
+    rule: Name
+    digest: Digest
+    reason: Text
+    expires: Name
+    state: Literal["applied", "expired", "unused", "other-model"]
 
 
 # --- what was looked at ----------------------------------------------------------------------------------------------
@@ -277,6 +295,13 @@ class Calibration(Value):
     note: Text = ""
 
 
+class RulesUsed(Value):
+    """What turned numbers into findings: one SHA-256 over the built-in rules files and the user's, in their order."""
+
+    sha256: Digest
+    own: Count = 0  # how many of the files are the user's
+
+
 class Isolation(Value):
     level: Name
     limits: tuple[Text, ...] = ()
@@ -306,7 +331,8 @@ class Run(Value):
     outputs: tuple[Text, ...] = ()
     model_in_repository: Text = ""  # the model's path from the root of the repository; empty: outside, or not known
     jobs: int = 1
-    cache: Name = "off"
+    cache: Name = "off"  # or "miss", or "hit": the scan itself ran earlier, at `started`
+    config: Text = ""  # the file that options came from
 
 
 class Report(Value):
@@ -321,6 +347,9 @@ class Report(Value):
     findings: tuple[Finding, ...]
     stages: tuple[Stage, ...]
     statistics: tuple[Statistic, ...]
+    lacking: tuple[Name, ...] = ()  # stages that a clean verdict needs and that did not measure
+    waivers: tuple[Waiver, ...] = ()
+    rules: RulesUsed | None = None
     calibration: Calibration
     isolation: Isolation
     settings: dict[str, str | int | float | bool | tuple[str, ...] | None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from bdscan.errors import UsageError
-from bdscan.report import Confidence, Finding, Reference, Severity, Verdict
+from bdscan.report import Confidence, Finding, Reference, RulesUsed, Severity, Verdict
 
 
 class Data(BaseModel):
@@ -80,7 +81,7 @@ def load_rules(builtin: Path, own: Iterable[str] = ()) -> tuple[Rule, ...]:
         UsageError: a file that cannot be read or is not a rules file, with the first thing wrong.
     """
     rules: dict[str, Rule] = {}
-    for path in [*sorted(builtin.glob("*.toml")), *map(Path, own)]:
+    for path in _files(builtin, own):
         try:
             parsed = RuleFile.model_validate(tomllib.loads(path.read_text()))
         except OSError as error:
@@ -93,6 +94,22 @@ def load_rules(builtin: Path, own: Iterable[str] = ()) -> tuple[Rule, ...]:
             raise UsageError(f"{path}: {where}: {first['msg']}") from None
         rules.update({rule.id: rule for rule in parsed.rule})
     return tuple(rule for rule in rules.values() if rule.enabled)
+
+
+def describe_rules(builtin: Path, own: Iterable[str] = ()) -> RulesUsed:
+    """The digest of all that `load_rules` reads. A report says it, and `bdscan verify` compares it.
+
+    Raises:
+        OSError: a file that cannot be read.
+    """
+    files = _files(builtin, own)
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+    sha256 = hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
+    return RulesUsed(sha256=sha256, own=len(files) - len(_files(builtin, ())))
+
+
+def _files(builtin: Path, own: Iterable[str]) -> list[Path]:
+    return [*sorted(builtin.glob("*.toml")), *map(Path, own)]
 
 
 def holds(bounds: Mapping[str, Bound], metrics: Mapping[str, float], *, so_far: bool = False) -> bool:

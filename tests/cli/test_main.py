@@ -109,7 +109,8 @@ def test_a_signal_ends_the_worker_and_leaves_nothing(tmp_path, number, code):
 def test_bars_on_a_terminal_and_no_colour_where_none_is_wanted(tmp_path, variables, colour):
     code = (
         "from bdscan.cli import progress\n"
-        "with progress.shown(quiet=False) as step: [step(s, x / 4) for s in ('load', 'sear[red]ch') for x in range(5)]"
+        "with progress.shown(False, ['m']) as shown:\n"
+        "    step = shown.watch(0); [step(s, x / 4) for s in ('load', 'sear[red]ch') for x in range(5)]"
     )
     ours, theirs = pty.openpty()
     environment = {key: value for key, value in os.environ.items() if key not in {"NO_COLOR", "FORCE_COLOR"}}

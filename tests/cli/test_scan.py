@@ -223,7 +223,7 @@ def test_every_option_reaches_the_settings(scan, files):
 def test_the_defaults_of_the_command_are_those_of_the_settings(scan):
     assert scan("clean").exit_code == 0
     assert scan.calls == [(Settings(model="clean", samples="samples.npz"), True)]
-    options = set(inspect.signature(scan_command).parameters)
+    options = set(inspect.signature(scan_command).parameters) - {"models"} | {"model"}
     assert set(Settings.model_fields) <= options
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bdscan import atomic
 from bdscan.errors import UsageError
 from bdscan.formats import FORMATS, format_for, render
 from bdscan.report import Report
@@ -21,7 +22,9 @@ class Output:
     format: str
 
 
-def plan(paths: Sequence[str], format_name: str | None, inputs: Iterable[str] = ()) -> tuple[Output, ...]:
+def plan(
+    paths: Sequence[str], format_name: str | None, inputs: Iterable[str] = (), option: str = "-o"
+) -> tuple[Output, ...]:
     """The outputs that `-o` and `--format` ask for, each checked; `UsageError` for the first that cannot be written.
 
     The format follows the suffix; `format_name` is for `-` and for suffixes that say nothing, and alone means `-`.
@@ -35,7 +38,7 @@ def plan(paths: Sequence[str], format_name: str | None, inputs: Iterable[str] = 
         if targets.count(target) > 1:
             raise UsageError(f"-o {output.path}: named twice; give each report its own file")
         if output.path != STDOUT:
-            _check(output.path, inputs)
+            _check(output.path, inputs, option)
     return outputs
 
 
@@ -61,38 +64,30 @@ def _format(path: str, format_name: str | None) -> str:
         return format_name
 
 
-def _check(path: str, inputs: Iterable[str]) -> None:
+def _check(path: str, inputs: Iterable[str], option: str) -> None:
     """Try it: only a file made in that folder shows that one can be (permissions, read-only mounts, quotas)."""
     for name in inputs:
         if os.path.exists(path) and os.path.exists(name) and os.path.samefile(path, name):
-            raise UsageError(f"-o {path}: this is an input of the scan and would be overwritten; choose another name")
+            raise UsageError(
+                f"{option} {path}: this is an input of the scan and would be overwritten; choose another name"
+            )
     if os.path.isdir(path):
-        raise UsageError(f"-o {path}: this is a folder; name a file in it")
+        raise UsageError(f"{option} {path}: this is a folder; name a file in it")
     try:
         if _is_device(path):
             os.close(os.open(path, os.O_WRONLY))
         else:
-            temporary = _beside(path)
-            os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-            os.unlink(temporary)
+            atomic.probe(path)
     except OSError as error:
-        raise UsageError(f"-o {path}: cannot be written ({error.strerror}); choose another place") from None
+        raise UsageError(f"{option} {path}: cannot be written ({error.strerror}); choose another place") from None
 
 
 def _write(path: str, content: bytes) -> None:
     try:
         if _is_device(path):
             Path(path).write_bytes(content)
-            return
-        temporary = _beside(path)
-        try:
-            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, os.path.realpath(path))
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        else:
+            atomic.write(path, content)
     except OSError as error:
         raise UsageError(f"-o {path}: cannot be written ({error.strerror}); nothing was left there") from None
 
@@ -100,9 +95,3 @@ def _write(path: str, content: bytes) -> None:
 def _is_device(path: str) -> bool:
     """Whether `path` is there and no regular file (/dev/null, a pipe): nothing to put in its place."""
     return os.path.exists(path) and not os.path.isfile(path)
-
-
-def _beside(path: str) -> str:
-    """A temporary name in the folder of the file itself, where a rename is atomic."""
-    folder, name = os.path.split(os.path.realpath(path))
-    return os.path.join(folder, f".{name[:100]}.{os.getpid()}.tmp")

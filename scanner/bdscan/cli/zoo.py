@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bdscan.cli.exits import guarded, note
-from bdscan.cli.scan import Budget, Device
+from bdscan.cli.scan_options import Budget, Device
 
 if TYPE_CHECKING:
     from bdscan.zoo.attacks import Attack
