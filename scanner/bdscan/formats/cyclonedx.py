@@ -16,7 +16,7 @@ from typing import Any, Final
 from cyclonedx.model import HashAlgorithm, HashType, Property, XsUri
 from cyclonedx.model.bom import Bom, BomMetaData
 from cyclonedx.model.component import Component, ComponentType
-from cyclonedx.model.impact_analysis import ImpactAnalysisState
+from cyclonedx.model.impact_analysis import ImpactAnalysisResponse, ImpactAnalysisState
 from cyclonedx.model.tool import ToolRepository
 from cyclonedx.model.vulnerability import (
     BomTarget,
@@ -78,6 +78,8 @@ def _model(report: Report) -> Component:
         ("path", machine.said(report.subject.path)),
         ("calibration", machine.said(story.calibration(report))),
         *((name.lower().replace(" ", "-"), machine.said(value)) for name, value in story.facts(report)[:4]),
+        ("subject-digest", machine.said(report.subject.digest)),
+        *((f"waiver:{machine.said(name)}", machine.said(what)) for name, what in story.waivers(report)),
         *(("not-examined", machine.said(each)) for each in report.not_examined),
         *(
             (f"stage:{machine.said(name)}", f"{outcome}: {machine.said(why)}")
@@ -142,10 +144,18 @@ def _vulnerability(finding: Finding, fingerprint: str) -> Vulnerability:
             for each in finding.references
             if (url := machine.address(each.url))
         ],
-        analysis=None if finding.weakness else VulnerabilityAnalysis(state=state),
+        analysis=None if finding.weakness and finding.waived is None else _analysis(finding, state),
         affects=[BomTarget(ref=MODEL)],
         properties=_properties(facts),
     )
+
+
+def _analysis(finding: Finding, state: ImpactAnalysisState) -> VulnerabilityAnalysis:
+    """A waiver changes what is done about a finding, not what it is."""
+    if finding.waived is None:
+        return VulnerabilityAnalysis(state=state)
+    detail = f"Waived {machine.said(story.waived(finding))}"
+    return VulnerabilityAnalysis(state=state, responses=[ImpactAnalysisResponse.WILL_NOT_FIX], detail=detail)
 
 
 def _not_judged(report: Report) -> Vulnerability:

@@ -1,7 +1,7 @@
 """JUnit XML: a test case for the verdict, one a finding and one a stage.
 
-Only a clean verdict passes; suspicious and backdoor are failures, inconclusive is an error. A stage that failed is an
-error whatever the verdict, one that was skipped is a skipped test.
+Only a clean verdict passes; suspicious and backdoor are failures, inconclusive is an error. What is waived is skipped.
+A stage that failed is an error whatever the verdict, one that was skipped is a skipped test.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ def _properties(suite: Element, report: Report) -> None:
         ("sha256", machine.sha256(report) or "unknown"),
         ("bdscan", machine.said(report.tool.version)),
         ("calibration", machine.said(story.calibration(report))),
+        *((f"waiver {machine.said(name)}", machine.said(what)) for name, what in story.waivers(report)),
     )
     for name, value in (*facts, *(("not examined", machine.said(each)) for each in report.not_examined)):
         SubElement(properties, "property", {"name": name, "value": value})
@@ -65,6 +66,8 @@ def _verdict(suite: Element, report: Report) -> None:
     text = f"{machine.said(report.summary)}\n{words.meaning} {words.advice}"
     if report.verdict is Verdict.CLEAN:
         SubElement(case, "system-out").text = f"{words.headline}\n{text}"
+    elif story.all_waived(report):
+        SubElement(case, "skipped", {"message": f"{words.headline}; every finding is waived"})
     elif report.verdict is Verdict.INCONCLUSIVE:
         SubElement(case, "error", {"message": words.headline, "type": report.verdict.value}).text = text
     else:
@@ -84,6 +87,9 @@ def _finding(suite: Element, finding: Finding, number: int) -> None:
     text = "\n".join(lines)
     if finding.weakness:  # clean models have them too: it must not turn a clean scan red
         SubElement(case, "system-out").text = f"{title}\n{text}"
+    elif finding.waived is not None:
+        SubElement(case, "skipped", {"message": f"{title}: waived {machine.said(story.waived(finding))}"})
+        SubElement(case, "system-out").text = text
     else:
         SubElement(case, "failure", {"message": title, "type": rule}).text = text
 

@@ -78,6 +78,8 @@ def account(finding: Finding) -> str:
         parts.append("A weakness, as clean models have them too: it does not raise the verdict.")
     else:
         parts.append("Confirmed by a second check." if finding.confirmed else "Not confirmed by a second check.")
+    if finding.waived is not None:
+        parts.append(f"Waived {said(story.waived(finding))}")
     return " ".join(parts)
 
 

@@ -21,6 +21,7 @@ def render(report: Report) -> str:
         f"## {words.symbol} bdscan: {words.headline}",
         f"**{markdown(report.summary, 2000)}**",
         f"{words.meaning} {words.advice}",
+        *((f"**{markdown(note)}**",) if (note := story.waived_note(report)) else ()),
         _facts(report),
     ]
     blocks += _section("Stages that did not run", _gaps(report))
@@ -28,6 +29,7 @@ def render(report: Report) -> str:
         blocks.append(f"### {markdown(suspect.name)}")
         blocks += [_finding(finding) for finding in suspect.findings]
     blocks += _section("Weaknesses (they do not raise the verdict)", _weaknesses(report))
+    blocks += _section("Waivers", [_items(f"{code(name)} {markdown(what)}" for name, what in story.waivers(report))])
     blocks += _section("Not examined", [_items(markdown(each) for each in report.not_examined)])
     return "\n\n".join(_fitting(blocks)) + "\n"
 
@@ -48,7 +50,11 @@ def _section(title: str, blocks: Sequence[str]) -> list[str]:
 
 
 def _facts(report: Report) -> str:
-    rows = [("File", code(report.subject.path)), ("SHA-256", code(machine.sha256(report) or "unknown"))]
+    rows = [
+        ("File", code(report.subject.path)),
+        ("SHA-256", code(machine.sha256(report) or "unknown")),
+        ("Subject digest", code(report.subject.digest)),
+    ]
     return _table(("", ""), [*rows, *((name, markdown(value)) for name, value in story.facts(report))])
 
 
@@ -56,6 +62,7 @@ def _finding(finding: Finding) -> str:
     state = "confirmed" if finding.confirmed else "not confirmed"
     rows = [
         ("Severity", f"{finding.severity.value}, confidence {finding.confidence.value}, {state}"),
+        *((("Waived", markdown(waived)),) if (waived := story.waived(finding)) else ()),
         ("Works on", markdown(story.affected(finding))),
         ("Success", markdown(story.success(finding))),
         ("What to do", markdown(finding.remedy)),

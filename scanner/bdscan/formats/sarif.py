@@ -37,9 +37,12 @@ def _run(report: Report) -> dict[str, Any]:
     index = {name: number for number, name in enumerate(by_rule)}
     uri = machine.model_uri(report)
     results = []
+    waivers = bool(report.waivers or any(finding.waived for finding in findings))
     for finding, fingerprint in zip(findings, machine.fingerprints(findings), strict=True):
         rule = machine.rule_id(finding)
-        results.append({"ruleId": rule, "ruleIndex": index[rule], **_result(finding, fingerprint, uri)})
+        result = {"ruleId": rule, "ruleIndex": index[rule], **_result(finding, fingerprint, uri)}
+        # 3.27.23: either every result of a run says whether it is suppressed, or none does.
+        results.append(result | ({"suppressions": _suppressions(finding)} if waivers else {}))
     version = machine.said(report.tool.version)
     # informationUri: bdscan has no home page; this is what it looks for.
     driver: dict[str, Any] = {"name": report.tool.name, "version": version, "informationUri": BACKDOOR}
@@ -81,6 +84,19 @@ def _result(finding: Finding, fingerprint: str, uri: str) -> dict[str, Any]:
     }
 
 
+def _suppressions(finding: Finding) -> list[dict[str, Any]]:
+    if finding.waived is None:
+        return []
+    return [
+        {
+            "kind": "external",
+            "status": "accepted",
+            "justification": machine.said(finding.waived.reason),
+            "properties": {"expires": machine.said(finding.waived.expires)},
+        }
+    ]
+
+
 def _artifact(report: Report, uri: str) -> dict[str, Any]:
     artifact: dict[str, Any] = {"location": {"uri": uri}, "roles": ["analysisTarget"]}
     digest = machine.sha256(report)
@@ -117,4 +133,6 @@ def _properties(report: Report) -> dict[str, Any]:
         "calibration": machine.said(story.calibration(report)),
         "notExamined": [machine.said(each) for each in report.not_examined],
         "modelSha256": machine.sha256(report) or "unknown",
+        "subjectDigest": machine.said(report.subject.digest),
+        **({"waivers": [each.model_dump() for each in report.waivers]} if report.waivers else {}),
     }

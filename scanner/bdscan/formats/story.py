@@ -84,6 +84,45 @@ def gaps(report: Report) -> tuple[tuple[str, str, str], ...]:
     )
 
 
+def waived(finding: Finding) -> str:
+    """`through 2027-01-31: known, being retrained`; nothing where no waiver covers the finding."""
+    return "" if finding.waived is None else f"through {finding.waived.expires}: {finding.waived.reason}"
+
+
+def waived_note(report: Report) -> str:
+    """How many findings do not count for a pipeline; nothing where all of them do."""
+    count = sum(finding.waived is not None for finding in report.findings)
+    if not count:
+        return ""
+    words = "finding is" if count == 1 else "findings are"
+    return (
+        f"{count} of {len(report.findings)} {words} waived. Waivers change the exit code of the scan, and nothing in "
+        "this report."
+    )
+
+
+def all_waived(report: Report) -> bool:
+    """Whether no alarm counts any more, and everything that a clean verdict needs was looked at."""
+    alarms = [finding for finding in report.findings if not finding.weakness]
+    return bool(alarms) and all(finding.waived for finding in alarms) and not report.lacking
+
+
+WAIVERS: Final = {
+    "applied": "covers a finding of this model through",
+    "expired": "EXPIRED, covers nothing since",
+    "unused": "UNUSED, no finding of this rule; would hold through",
+    "other-model": "is for another model; holds through",
+}
+
+
+def waivers(report: Report) -> tuple[tuple[str, str], ...]:
+    """Every waiver that the scan was given, and what came of it: (rule and whose, what)."""
+    return tuple(
+        (f"{each.rule} for {each.digest[:12]}", f"{WAIVERS[each.state]} {each.expires}: {each.reason}")
+        for each in report.waivers
+    )
+
+
 def affected(finding: Finding) -> str:
     """Which inputs the trigger works on."""
     if finding.target is None:

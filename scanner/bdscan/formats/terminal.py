@@ -44,6 +44,10 @@ def print_report(report: Report, console: Console) -> None:
         _heading(console, "Weaknesses (they do not raise the verdict)")
         for finding in found:
             console.print(_item(f"{label(finding.target)}: {finding.message}", "dim"))
+    if report.waivers:
+        _heading(console, "Waivers")
+        for name, what in story.waivers(report):
+            console.print(_item(f"{name} {what}"))
     if missing := story.gaps(report):
         _heading(console, "Stages that did not run", "bold yellow")
         for name, outcome, why in missing:
@@ -77,6 +81,7 @@ def _verdict(report: Report) -> Panel:
         _text(f"{words.symbol}  {words.headline}", f"bold {style}"),
         Text(),
         _text(report.summary),
+        *((Text(), _text(note, "bold")) if (note := story.waived_note(report)) else ()),
         Text(),
         _text(f"{words.meaning} {words.advice}", "dim"),
     )
@@ -103,6 +108,7 @@ def _finding(finding: Finding) -> Table:
         ("Finding", f"{finding.title} [{finding.rule}]"),
         ("", finding.message),
         ("Severity", f"{finding.severity.value}, confidence {finding.confidence.value}, {state}"),
+        ("Waived", story.waived(finding)),
         ("Works on", story.affected(finding)),
         ("Success", story.success(finding)),
         *((_bars_name(bars), _bars_line(bars)) for bars in finding.evidence if isinstance(bars, Bars)),
