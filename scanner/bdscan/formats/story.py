@@ -94,11 +94,9 @@ def waived_note(report: Report) -> str:
     count = sum(finding.waived is not None for finding in report.findings)
     if not count:
         return ""
-    words = "finding is" if count == 1 else "findings are"
-    return (
-        f"{count} of {len(report.findings)} {words} waived. Waivers change the exit code of the scan, and nothing in "
-        "this report."
-    )
+    total = len(report.findings)
+    words = f"{count} of {total} finding{'s' if total > 1 else ''} {'is' if count == 1 else 'are'} waived."
+    return f"{words} Waivers change the exit code of the scan, and nothing in this report."
 
 
 def all_waived(report: Report) -> bool:

@@ -98,7 +98,11 @@ def _grid(rows: list[tuple[str, str]]) -> Table:
 
 
 def _facts(report: Report) -> Padding:
-    rows = [("File", shorten(report.subject.path, 200)), ("SHA-256", report.subject.digest), *story.facts(report)]
+    rows = [
+        ("File", shorten(report.subject.path, 200)),
+        ("Subject digest", report.subject.digest),
+        *story.facts(report),
+    ]
     return Padding(_grid([row for row in rows if row[0] != "Calibration"]), (1, 0, 0, 2))
 
 
