@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parent.parent / "scanner" / "bdscan"
 FLOORS = (
     {"cli"},
     {"zoo"},
-    {"executor", "cache"},
+    {"executor", "cache", "attest"},
     {"api"},
     {"jail"},
     {"pipeline"},
@@ -53,6 +53,7 @@ LIGHT = {
     "errors",
     "resources",
     "api",
+    "attest",
     "executor",
     "cache",
     "cache_key",

@@ -20,7 +20,6 @@ from bdscan.errors import UsageError
 from bdscan.report import Failed, FileDigest, Report
 from bdscan.settings import Settings
 
-
 forget = cache_key._program.cache_clear
 
 

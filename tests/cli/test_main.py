@@ -31,7 +31,7 @@ def bdscan(*arguments: str, code: str = CODE, **options):
 def test_version_and_help():
     assert bdscan("--version").stdout == f"bdscan {__version__}\n"
     shown = bdscan("--help").stdout
-    for command in ("scan", "render", "detectors", "limits"):
+    for command in ("scan", "render", "verify", "detectors", "limits"):
         assert f"\n  {command} " in shown
     assert "bdscan scan model.onnx --samples" in bdscan("scan", "--help").stdout
     assert bdscan().returncode == 2

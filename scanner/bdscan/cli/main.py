@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bdscan import __version__
-from bdscan.cli import detectors, limits, render, scan, zoo
+from bdscan.cli import detectors, limits, render, scan, verify, zoo
 
 HELP = """Scan an image classifier that you did not train for planted backdoors.
 
@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 app.command("scan", help=scan.HELP)(scan.scan)
 app.command("render", help=render.HELP)(render.render)
+app.command("verify", help=verify.HELP)(verify.verify)
 app.command("detectors", help=detectors.HELP)(detectors.detectors)
 app.command("limits", help=limits.HELP)(limits.limits)
 app.add_typer(zoo.app, name="zoo")
