@@ -16,10 +16,12 @@ from pathlib import Path
 
 import pytest
 
+import bdscan
 from bdscan.cache import Entry
 from bdscan.report import Report
 
 JAIL_TESTS = Path(__file__).parent.parent / "jail"
+SCANNER = Path(bdscan.__file__).parents[1].resolve()
 CODE = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     "import bdscan.jail.parent as p; p.WORKER = 'quick_worker'\n"
@@ -30,7 +32,7 @@ MODELS = ("clean", "backdoor")
 
 
 def start(folder: Path, *words: str, **options) -> subprocess.Popen[str]:
-    path = os.pathsep.join([str(JAIL_TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    path = os.pathsep.join([str(JAIL_TESTS), str(SCANNER)])
     for name in (*MODELS, "hang", "hang2/hang"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(b"m")
@@ -163,7 +165,7 @@ def test_a_quota_is_one_line_and_leaves_no_part_of_a_report(tmp_path):
 
     def small() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 
     with start(tmp_path, "clean", "-o", "r.html", "-q", "--cache", "kept", preexec_fn=small) as process:
         stderr = process.communicate()[1]

@@ -105,7 +105,7 @@ def scan(
             outputs.plan([summary], "json", inputs, option="--summary")
         plan = gate.Gate(
             planned=tuple(outputs.plan(each, format_name, inputs) for each in paths),
-            scan=_scan(not no_isolation, None if no_cache else cache),
+            scan=_scan(not no_isolation, None if no_cache else cache, quiet),
             fail_on=fail_on,
             waivers=load_waivers(waivers) if waivers else (),
             jobs=jobs,
@@ -119,7 +119,7 @@ def scan(
     raise typer.Exit(code)
 
 
-def _scan(isolate: bool, cache: str | None) -> Scan:
+def _scan(isolate: bool, cache: str | None, quiet: bool) -> Scan:
     from bdscan import api
 
     def run(settings: Settings, progress: Progress) -> Report:
@@ -130,9 +130,10 @@ def _scan(isolate: bool, cache: str | None) -> Scan:
     from bdscan.cache import cached, open_cache
 
     opened = open_cache(cache)
+    say = (lambda text: None) if quiet else note
 
     def look_first(settings: Settings, progress: Progress) -> Report:
         api.check_files(settings)
-        return cached(opened, settings, isolate, lambda: run(settings, progress), note)
+        return cached(opened, settings, isolate, lambda: run(settings, progress), say)
 
     return look_first
