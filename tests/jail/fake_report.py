@@ -41,8 +41,8 @@ def surroundings() -> dict[str, str]:
 
 
 def make(settings: Settings, extra: dict[str, Any] | None = None, verdict: str | None = None) -> Report:
-    """The verdict is the model's base name where that is one, else clean."""
-    name = os.path.basename(settings.model)
+    """The verdict is the name of the model where that is one, else clean."""
+    name = os.path.basename(settings.model).removesuffix(".onnx")
     said = verdict or (name if name in {"clean", "suspicious", "backdoor", "inconclusive"} else "clean")
     classes = tuple(Label(index=i, name=word) for i, word in enumerate(("cat", "dog")))
     return Report(

@@ -40,7 +40,7 @@ class Config(BaseModel):
     waivers: str | None = Field(default=None, description="a TOML file of waivers")
     jobs: int = Field(default=1, ge=1, le=256, description="scans at a time")
     cache: str | None = Field(default=None, description="a folder of reports to use again, or 'user'")
-    summary: str | None = Field(default=None, description="a JSON file with a line a model and the exit code")
+    summary: str | None = Field(default=None, description="a .json or .md file: what came of each model")
     quiet: bool = Field(default=False, description="no progress and notes")
 
 

@@ -62,7 +62,7 @@ Format = Annotated[
 ]
 Summary = Annotated[
     str | None,
-    typer.Option(metavar="FILE", help="Write a line a model and the exit code as JSON, also where a scan failed."),
+    typer.Option(metavar="FILE", help="Write what came of each model, and the exit code, as JSON or Markdown (.md)."),
 ]
 HowMuch = Annotated[Budget, typer.Option("--budget", help="How much work to do.")]
 Detectors = Annotated[

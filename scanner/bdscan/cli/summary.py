@@ -21,6 +21,7 @@ from bdscan.report import Verdict
 NOT_SCANNED: Final = "not scanned"
 WIDE: Final = 110  # columns from which a model, why and where fit side by side
 LONGEST: Final = 240
+MOST: Final = 1000  # rows in Markdown: the summary of a job may have 1 MiB
 
 
 class Row(BaseModel):
@@ -60,11 +61,23 @@ def word(row: Row) -> str:
 
 
 def write(path: str, rows: Sequence[Row], code: int) -> None:
+    """JSON; a Markdown table, for the summary of a job, where `path` ends with .md."""
     content = Summary(version=__version__, exit_code=code, models=tuple(rows)).model_dump_json(indent=2) + "\n"
+    if path.lower().endswith(".md"):
+        content = _markdown(rows, code)
     try:
         atomic.write(path, content.encode())
     except OSError as error:
         raise UsageError(f"--summary {path}: cannot be written ({error.strerror}); choose another place") from None
+
+
+def _markdown(rows: Sequence[Row], code: int) -> str:
+    from bdscan.formats.escaped import markdown
+
+    lines = ["## bdscan", "", markdown(_total(rows, code)), "", "| Verdict | Model | Why |", "| --- | --- | --- |"]
+    lines += [f"| {word(row)} | {markdown(row.model)} | {markdown(row.reason, LONGEST)} |" for row in rows[:MOST]]
+    more = len(rows) - MOST
+    return "\n".join([*lines, *([f"| | and {more} more | |"] if more > 0 else [])]) + "\n"
 
 
 def show(rows: Sequence[Row], code: int, console: Console | None = None) -> None:
@@ -101,4 +114,4 @@ def _total(rows: Sequence[Row], code: int) -> str:
     counts = {each: sum(row.verdict == each for row in rows) for each in map(str, order)}
     parts = [f"{count} {name or NOT_SCANNED}" for name, count in counts.items() if count]
     why = {CLEAN: "", FOUND: " (at least one verdict counts)"}.get(code, " (not every model was judged)")
-    return f"{len(rows)} models: {', '.join(parts)}. Exit code {code}{why}."
+    return f"{len(rows)} model{'s' if len(rows) > 1 else ''}: {', '.join(parts)}. Exit code {code}{why}."
