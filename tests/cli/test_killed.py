@@ -36,11 +36,12 @@ def start(folder: Path, *words: str, **options) -> subprocess.Popen[str]:
     for name in (*MODELS, "hang", "hang2/hang"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(b"m")
-    (folder / "samples").mkdir(exist_ok=True)
+    for name in ("samples", "temporary"):
+        (folder / name).mkdir(exist_ok=True)
     return subprocess.Popen(
         [sys.executable, "-c", CODE, "scan", *words, "--samples", "samples"],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": path},
+        env=os.environ | {"PYTHONPATH": path, "TMPDIR": str(folder / "temporary")},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -122,8 +123,6 @@ def test_killed_at_any_moment_a_hundred_times(tmp_path):
 
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_all_workers_of_several_jobs_and_leaves_nothing(tmp_path, number, code):
-    private = tmp_path / "temporary"
-    private.mkdir()
     with start(tmp_path, "hang", "hang2/hang", "--jobs", "2", "-q") as process:
         end = time.monotonic() + 30
         while len(workers := workers_of(process.pid)) < 2 and time.monotonic() < end:
@@ -137,6 +136,7 @@ def test_a_signal_ends_all_workers_of_several_jobs_and_leaves_nothing(tmp_path, 
     assert time.monotonic() - began < 15
     assert len(workers) == 2
     assert gone(workers)
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 def test_two_scans_at_once_do_not_disturb_each_other(tmp_path):

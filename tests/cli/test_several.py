@@ -102,6 +102,17 @@ def test_one_report_each_a_table_and_a_summary_file(several, tmp_path, jobs):
     assert "bdscan: backdoor: backdoor in " in result.stderr
 
 
+def test_a_lone_model_that_cannot_be_judged_is_one_line_and_in_the_summary(several, tmp_path):
+    result = several("unjudged", "-q", "--summary", "all.md", "-o", "r.json")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr.startswith("bdscan: accuracy near chance")
+    content = (tmp_path / "all.md").read_text()
+    assert "| not scanned | unjudged | accuracy near chance \\[red\\]\\\\x1b\\[2J |" in content
+    assert "1 model: 1 not scanned" in content
+    assert "Exit code 3" in content
+    assert not (tmp_path / "r.json").exists()
+
+
 def test_patterns_are_expanded_and_an_empty_one_is_an_error(several, tmp_path):
     for name in ("a.onnx", "b.onnx", "deep/c.onnx", "odd[1].onnx"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -38,18 +38,20 @@ def run(settings: Sequence[Settings], gate: Gate) -> int:
     """Scan all, write all; the exit code of the worst. The error of a lone scan is raised."""
     rows: dict[int, Row] = {}
     reports: dict[int, Report] = {}
+    errors: list[Exception] = []
     with (
         progress.shown(gate.quiet, [each.model for each in settings]) as shown,
         closing(executor.run_all(settings, gate.scan, shown.watch, gate.jobs)) as scans,
     ):
         for ended in scans:
-            row = _settle(ended, settings, gate, reports)
-            rows[ended.index] = row
+            row = rows[ended.index] = _settle(ended, settings[ended.index].model, gate, reports, errors)
             shown.ended(ended.index, f"{summary.word(row)} in {row.seconds:.1f} s")
     ordered = [rows[index] for index in sorted(rows)]
     code = worst([row.exit_code for row in ordered])
     if gate.summary is not None:
         summary.write(gate.summary, ordered, code)
+    if len(settings) == 1 and errors:
+        raise errors[0]
     if len(settings) > 1:
         summary.show(ordered, code)
     elif reports:
@@ -65,17 +67,16 @@ def worst(codes: Sequence[int]) -> int:
     return next((code for code in WORST_FIRST if code in codes), NOT_JUDGED)
 
 
-def _settle(ended: executor.Ended, settings: Sequence[Settings], gate: Gate, reports: dict[int, Report]) -> Row:
-    """Judge and write what one scan came to. With many, what goes wrong with one is its own row."""
-    model, planned = settings[ended.index].model, gate.planned[ended.index]
+def _settle(ended: executor.Ended, model: str, gate: Gate, reports: dict[int, Report], errors: list[Exception]) -> Row:
+    """Judge and write what one scan came to: a report, or an error, which is the row of its model only."""
+    planned = gate.planned[ended.index]
     try:
         if isinstance(ended.outcome, Exception):
             raise ended.outcome
         report = _completed(ended.outcome, model, planned, gate)
         outputs.write(report, planned)
     except Exception as error:
-        if len(settings) == 1:
-            raise
+        errors.append(error)
         return summary.failed(model, error, _code(error), ended.seconds)
     reports[ended.index] = report
     stands = standing(report)

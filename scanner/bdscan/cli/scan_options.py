@@ -25,7 +25,7 @@ class Device(StrEnum):
 
 Models = Annotated[
     list[str],
-    typer.Argument(metavar="MODEL...", help="Files to scan, or quoted patterns such as 'models/**/*.onnx'."),
+    typer.Argument(metavar="MODEL", help="Files to scan, or quoted patterns such as 'models/**/*.onnx'."),
 ]
 Samples = Annotated[
     str | None,
@@ -91,7 +91,9 @@ Preprocessing = Annotated[
 Rules = Annotated[
     list[str] | None, typer.Option(metavar="FILE", help="Your own rules, added to the built-in ones. Repeats.")
 ]
-Jobs = Annotated[int, typer.Option(min=1, max=256, help="Scans at a time, each with its own --threads and memory.")]
+Jobs = Annotated[
+    int, typer.Option(metavar="N", min=1, max=256, help="Scans at a time, each with its own --threads and memory.")
+]
 Cache = Annotated[
     str | None,
     typer.Option(
