@@ -63,15 +63,17 @@ def test_an_unusable_file_is_refused_without_starting_a_worker(tmp_path):
     assert time.perf_counter() - began < 3
 
 
-def test_a_reader_that_leaves_early_is_no_alarm(tmp_path):
+@pytest.mark.parametrize("words", [["clean", "-o", "-"], ["clean", "-q"], ["clean", "other", "-q"]])
+def test_a_reader_that_leaves_early_is_no_alarm(tmp_path, words):
     """python's own exit code for a broken pipe is 1, which would mean a backdoor."""
-    (tmp_path / "clean").write_bytes(b"x")
+    for name in ("clean", "other"):
+        (tmp_path / name).write_bytes(b"x")
     code = "import fake_report, bdscan.api as api; api.run = lambda s, isolate, progress: fake_report.make(s)\n" + CODE
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "wb") as closed:
         result = subprocess.run(
-            [sys.executable, "-c", code, "scan", "clean", "--samples", ".", "-o", "-"],
+            [sys.executable, "-c", code, "scan", *words, "--samples", "."],
             stdout=closed,
             stderr=subprocess.PIPE,
             text=True,

@@ -12,6 +12,7 @@ from bdscan.cli.exits import CLEAN, FOUND, NOT_JUDGED, UNUSABLE, FailOn, exit_co
 from bdscan.cli.outputs import Output
 from bdscan.cli.place import in_repository
 from bdscan.cli.summary import Row
+from bdscan.cli.terminal import Stdout
 from bdscan.errors import CannotJudge, UsageError
 from bdscan.report import Report
 from bdscan.settings import Settings
@@ -117,11 +118,9 @@ def _say(report: Report, gate: Gate) -> None:
     (planned,) = gate.planned
     to_stdout = any(output.path == outputs.STDOUT for output in planned)
     if not to_stdout and not (gate.quiet and planned):
-        from rich.console import Console
-
         from bdscan.formats.terminal import print_report
 
-        print_report(report, Console())
+        print_report(report, Stdout())
     if gate.quiet:
         return
     if to_stdout:

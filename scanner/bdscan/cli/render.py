@@ -47,11 +47,10 @@ def render(
         value = load(report)
         outputs.write(value, planned)
         if not planned:
-            from rich.console import Console
-
+            from bdscan.cli.terminal import Stdout
             from bdscan.formats.terminal import print_report
 
-            print_report(value, Console())
+            print_report(value, Stdout())
 
 
 def load(path: str) -> Report:

@@ -7,12 +7,12 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from bdscan import __version__, atomic
 from bdscan.cli.exits import CLEAN, FOUND
+from bdscan.cli.terminal import Stdout
 from bdscan.errors import UsageError
 from bdscan.formats.terminal import STYLES
 from bdscan.formats.text import seconds, shorten, visible
@@ -80,9 +80,9 @@ def _markdown(rows: Sequence[Row], code: int) -> str:
     return "\n".join([*lines, *([f"| | and {more} more | |"] if more > 0 else [])]) + "\n"
 
 
-def show(rows: Sequence[Row], code: int, console: Console | None = None) -> None:
+def show(rows: Sequence[Row], code: int) -> None:
     """The table on stdout: it is the result. Every string is shown inert."""
-    console = console or Console()
+    console = Stdout()
     wide = console.width >= WIDE
     files = any(row.reports for row in rows)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
