@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bdscan.detectors.interface import Budget, CouldNotRun, Hints, Measurement
-from bdscan.detectors.inversion import waves
+from bdscan.detectors.inversion import wave_search, waves
 from bdscan.detectors.inversion.families.wave import LARGEST, pattern
 from bdscan.intake.classifier import Classifier, Samples, Scannable
 from bdscan.report import Preprocessing
@@ -84,11 +84,11 @@ def test_a_clean_network_has_none() -> None:
 def test_a_planted_wave_comes_back_in_the_second_search_and_a_chance_one_does_not() -> None:
     subject = toy((4.0, 0.0))
     first = measure(subject).candidates
-    ((again, size, ratio),) = waves.again(subject.classifier, subject, list(first), "standard", 1000)
+    ((again, size, ratio),) = wave_search.again(subject.classifier, subject, list(first), "standard", 1000)
     assert (again.target, again.metrics["ratio"]) == (TARGET, first[0].metrics["ratio"])
     assert size < LARGEST
     assert ratio < 0.5
-    ((_, size, ratio),) = waves.again(toy(None).classifier, toy(None), list(first), "standard", 1000)
+    ((_, size, ratio),) = wave_search.again(toy(None).classifier, toy(None), list(first), "standard", 1000)
     assert math.isinf(size)
     assert ratio == 1.0
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from bdscan.detectors.interface import About, BudgetName
-from bdscan.detectors.inversion import loop, waves
+from bdscan.detectors.inversion import loop, wave_search
 from bdscan.detectors.inversion.families import FAMILIES, wave
 from bdscan.detectors.inversion.trigger import Candidate
 from bdscan.detectors.inversion.universal import candidate as make_candidate
@@ -164,7 +164,7 @@ def confirm(
     for c in found:
         groups.setdefault((c.family, bool(c.sources)), []).append(c)
     for group in groups.values():
-        search = waves.again if group[0].family == wave.FAMILY.name else search_again
+        search = wave_search.again if group[0].family == wave.FAMILY.name else search_again
         again = search(fast, subject, group, budget, seed + 1000)
         for first, (second, size, ratio) in zip(group, again, strict=True):
             out.append(judge(subject, first, second, size, ratio))

@@ -1,0 +1,1 @@
+"""Repair: unlearn recovered triggers, and prove that it worked."""

@@ -1,0 +1,97 @@
+"""What a repair is judged by: held-out accuracy, the success of triggers, and whether the backdoor comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from scipy.stats import binomtest
+from torch import Tensor
+from torch.nn import functional as F
+
+from bdscan.detectors.common import label_of
+from bdscan.intake.classifier import Classifier, Scannable
+from bdscan.repair.outcome import Accuracy, Rate, Relearn, TriggerEffect
+from bdscan.repair.planted import Planted
+from bdscan.repair.student import Student, frozen, student_of
+
+RELEARN_STEPS, POISONED = 20, 8
+
+
+def right(classifier: Classifier, images: Tensor, labels: Tensor) -> Tensor:
+    """bool (N,): images (N, C, H, W) that the classifier gets right."""
+    return (classifier.predict(images).argmax(1) == labels).cpu()
+
+
+def accuracy(before: Tensor, after: Tensor) -> Accuracy:
+    """From which held-out images each model gets right, bool (N,). The test is paired: with fifty images one is two
+    points, so a drop counts only where more images were lost than chance would lose."""
+    lost, gained = int((before & ~after).sum()), int((after & ~before).sum())
+    changed = lost + gained
+    p = float(binomtest(lost, changed, 0.5, alternative="greater").pvalue) if changed else 1.0
+    count = len(before)
+    return Accuracy(
+        before=Rate(hits=int(before.sum()), n=count),
+        after=Rate(hits=int(after.sum()), n=count),
+        lost=lost,
+        gained=gained,
+        p_value=p,
+    )
+
+
+def success(classifier: Classifier, trigger: Planted, images: Tensor, labels: Tensor, use: Tensor) -> Rate:
+    """Success on the images of the trigger's sources among those that `use` (N,) allows."""
+    rows = trigger.victims(labels) & use.to(labels.device)
+    chosen = images[rows]
+    hits = classifier.predict(trigger.stamp(chosen, 1.0)).argmax(1) == trigger.target if len(chosen) else rows[:0]
+    return Rate(hits=int(hits.sum()), n=len(chosen))
+
+
+def effects(
+    subject: Scannable, student: Classifier, triggers: Sequence[Planted], images: Tensor, labels: Tensor
+) -> tuple[TriggerEffect, ...]:
+    """Each trigger's success before and after, on held-out images that the original gets right."""
+    known = right(subject.classifier, images, labels)
+    return tuple(
+        TriggerEffect(
+            target=label_of(subject, t.target),
+            sources=tuple(label_of(subject, s) for s in t.sources),
+            family=t.family,
+            before=success(subject.classifier, t, images, labels, known),
+            after=success(student, t, images, labels, known),
+        )
+        for t in triggers
+    )
+
+
+def relearn(
+    student: Student,
+    trigger: Planted,
+    train: tuple[Tensor, Tensor],
+    held_out: tuple[Tensor, Tensor],
+    seed: int,
+    learning_rate: float = 5e-4,
+) -> Relearn:
+    """Fine-tune a copy on clean images and POISONED stamped ones, as an attacker with a little access would."""
+    images, labels = train
+    copy = student_of(frozen(student))
+    generator = torch.Generator().manual_seed(seed)
+    victims = trigger.victims(labels).nonzero()[:, 0].cpu()
+    few = victims[torch.randperm(len(victims), generator=generator)[:POISONED]].to(labels.device)
+    poisoned = trigger.stamp(images[few], 1.0)
+    target = torch.full((len(few),), trigger.target, device=labels.device)
+    optimiser = torch.optim.Adam(copy.weights, lr=learning_rate)
+    for _ in range(RELEARN_STEPS):
+        rows = torch.randint(0, len(images), (32,), generator=generator).to(labels.device)
+        logits = copy.classifier(torch.cat([images[rows], poisoned]))
+        loss = F.cross_entropy(logits, torch.cat([labels[rows], target]))
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    everything = torch.ones(len(held_out[1]), dtype=torch.bool)
+    return Relearn(
+        steps=RELEARN_STEPS,
+        poisoned=len(few),
+        before=success(frozen(student), trigger, *held_out, everything),
+        after=success(frozen(copy), trigger, *held_out, everything),
+    )

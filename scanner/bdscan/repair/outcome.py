@@ -1,0 +1,78 @@
+"""What a repair came to: the values of its own JSON report."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from bdscan.report import Count, Digest, FileDigest, Label, Name, Report, Share, Text, Tool, Value
+
+
+class Rate(Value):
+    """`hits` of `n`."""
+
+    hits: Count
+    n: Count
+
+    @property
+    def value(self) -> float:
+        return self.hits / self.n if self.n else 0.0
+
+
+class TriggerEffect(Value):
+    """A trigger's success on held-out images of its sources, before and after the repair."""
+
+    target: Label
+    sources: tuple[Label, ...] = ()
+    family: Name
+    before: Rate
+    after: Rate
+
+
+class Accuracy(Value):
+    """Clean accuracy on held-out images. `p_value`: one-sided exact sign test on the images that changed."""
+
+    before: Rate
+    after: Rate
+    lost: Count
+    gained: Count
+    p_value: Share
+
+
+class Relearn(Value):
+    """Success of the recovered trigger after a short fine-tuning on a few poisoned images, a percentage of steps."""
+
+    steps: Count
+    poisoned: Count
+    before: Rate  # the repaired model as it is
+    after: Rate
+
+
+class Round(Value):
+    """One round of unlearning. `ratios`: for each family the smallest fresh trigger's size to that of ordinary ones."""
+
+    triggers: Count
+    ratios: dict[Name, float]
+    accuracy: Rate  # held-out, after the round
+
+
+class Repair(Value):
+    """The report of one repair. `reasons` say why a repaired model was rejected."""
+
+    schema_version: Literal["1.0"] = "1.0"
+    tool: Tool
+    outcome: Literal["repaired", "rejected"]
+    reasons: tuple[Text, ...] = ()
+    summary: Text
+    source: FileDigest
+    result: FileDigest | None = None
+    report_digest: Digest
+    accuracy: Accuracy
+    triggers: tuple[TriggerEffect, ...]
+    relearn: Relearn | None = None
+    rounds: tuple[Round, ...]
+    before: Report
+    after: Report
+    settings: dict[str, str | int | float | bool | None]
+    seconds: Annotated[float, Field(ge=0)]

@@ -1,0 +1,70 @@
+"""A whole repair of a fixture: written, scanned again, and judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bdscan import pipeline
+from bdscan.errors import UsageError
+from bdscan.repair.outcome import Accuracy, Rate
+from bdscan.repair.planted import planted, read_report
+from bdscan.repair.run import RepairSettings, result_path, run, shortcomings
+from bdscan.report import Report, Verdict
+from bdscan.settings import Settings
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+
+
+def settings(name: str) -> Settings:
+    return Settings(model=str(FIXTURES / name), samples=str(FIXTURES / "samples.npz"))
+
+
+@pytest.fixture(scope="module")
+def found() -> Report:
+    return pipeline.run(settings("sig.onnx"), lambda stage, share: None)
+
+
+def test_a_repaired_model_is_written_and_scanned_clean(found: Report, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    report.write_text(found.model_dump_json())
+    wanted = RepairSettings(scan=settings("sig.onnx"), report=str(report), folder=str(tmp_path))
+    result = run(wanted, lambda stage, share: None)
+    assert result.outcome == "repaired", result.reasons
+    assert result.after.verdict is Verdict.CLEAN
+    assert result.triggers[0].before.value > 0.9
+    assert result.triggers[0].after.value < 0.1
+    assert result.accuracy.after.value >= result.accuracy.before.value - 0.04
+    assert result.result is not None
+    assert result_path(wanted).stat().st_size == result.result.bytes
+    assert result.result.sha256 != result.source.sha256
+    other = RepairSettings(scan=settings("clean-1.onnx"), report=str(report), folder=str(tmp_path))
+    with pytest.raises(UsageError, match="another model"):
+        run(other, lambda stage, share: None)
+
+
+def test_a_report_without_alarms_names_nothing_to_unlearn(found: Report) -> None:
+    with pytest.raises(UsageError, match="no trigger to unlearn"):
+        planted(found.model_copy(update={"findings": ()}))
+
+
+def test_what_is_no_report_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "x.json"
+    file.write_text("{}")
+    with pytest.raises(UsageError, match="not a JSON report"):
+        read_report(str(file))
+    with pytest.raises(UsageError, match="cannot read"):
+        read_report(str(tmp_path / "missing.json"))
+
+
+def test_a_repair_is_rejected_for_an_alarm_and_for_a_significant_drop(found: Report) -> None:
+    clean = found.model_copy(update={"verdict": Verdict.CLEAN})
+
+    def accuracy(after: int, p: float) -> Accuracy:
+        return Accuracy(before=Rate(hits=50, n=50), after=Rate(hits=after, n=50), lost=50 - after, gained=0, p_value=p)
+
+    assert shortcomings(accuracy(50, 1.0), 2, clean, ()) == []
+    assert "still backdoor" in shortcomings(accuracy(50, 1.0), 2, found, ())[0]
+    assert "fell by 12.0 points" in shortcomings(accuracy(44, 0.015), 2, clean, ())[0]
+    assert shortcomings(accuracy(48, 0.25), 2, clean, ()) == [], "two of fifty may be chance"

@@ -1,0 +1,80 @@
+"""Unlearning: stamped images get their right answers back, clean ones keep theirs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from bdscan.intake.classifier import Scannable
+from bdscan.intake.load import load
+from bdscan.repair import measure
+from bdscan.repair.planted import Planted
+from bdscan.repair.student import frozen, student_of
+from bdscan.repair.unlearn import Recipe, stamped, unlearn, varied
+from bdscan.settings import Settings
+from bdscan.zoo.attacks.badnets import BadNets
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+TARGET = 8
+
+
+def corner(images: Tensor, intensity: float) -> Tensor:
+    """The fixture's own trigger (fixtures/build.py)."""
+    return BadNets(target=TARGET).apply(images, intensity, np.random.default_rng(0))
+
+
+@pytest.fixture(scope="module")
+def badnets() -> Scannable:
+    arch = f"{FIXTURES / 'arch.py'}:digits_bn"
+    samples = str(FIXTURES / "samples.npz")
+    return load(Settings(model=str(FIXTURES / "badnets.pth.tar"), samples=samples, arch=arch)).scannable
+
+
+def test_it_removes_a_trigger_and_keeps_the_accuracy(badnets: Scannable) -> None:
+    trigger = Planted(TARGET, (), "sparse", corner)
+    train, held = (badnets.samples.part(part) for part in (badnets.samples.search, badnets.samples.held_out))
+    everything = torch.ones(len(held[1]), dtype=torch.bool)
+    assert measure.success(badnets.classifier, trigger, *held, everything).value > 0.9
+    student = student_of(badnets.classifier)
+    before = {k: v.clone() for k, v in student.network.state_dict().items()}
+    unlearn(badnets.classifier, student, *train, [trigger], Recipe(steps=60), 0)
+    after = frozen(student)
+    assert measure.success(after, trigger, *held, everything).value < 0.1
+    assert measure.right(after, *held).float().mean() > measure.right(badnets.classifier, *held).float().mean() - 0.05
+    for name, value in student.network.state_dict().items():
+        if "running" in name:
+            assert torch.equal(value, before[name]), "batch normalisation keeps its statistics"
+
+
+def test_each_image_gets_a_trigger_that_concerns_its_class() -> None:
+    images, labels = torch.zeros(40, 1, 4, 4), torch.arange(40) % 4
+    one = Planted(0, (1,), "sparse", lambda x, a: x + 1)
+    other = Planted(2, (), "sparse", lambda x, a: x + 2)
+    out = stamped(images, labels, [one, other], Recipe(), torch.Generator().manual_seed(0)).amax((1, 2, 3))
+    assert set(out[labels == 0].tolist()) == {2.0}
+    assert set(out[labels == 1].tolist()) == {1.0, 2.0}
+    assert set(out[labels == 2].tolist()) == {0.0}
+    assert set(out[labels == 3].tolist()) == {2.0}
+
+
+def test_varied_images_stay_in_range_and_differ() -> None:
+    images = torch.rand(12, 1, 10, 10, generator=torch.Generator().manual_seed(0))
+    out = varied(images, 0.1, torch.Generator().manual_seed(1))
+    assert out.shape == images.shape
+    assert 0 <= float(out.min()) <= float(out.max()) <= 1
+    assert not torch.equal(out, images)
+
+
+def test_a_drop_is_tested_by_the_images_that_changed() -> None:
+    before = torch.tensor([True] * 50)
+    after = before.clone()
+    after[:1] = False
+    one = measure.accuracy(before, after)
+    assert (one.lost, one.gained, one.p_value) == (1, 0, 0.5)
+    after[:6] = False
+    assert measure.accuracy(before, after).p_value == pytest.approx(2**-6)
+    assert measure.accuracy(before, before).p_value == 1.0
