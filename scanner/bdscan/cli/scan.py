@@ -109,6 +109,10 @@ def scan(
     memory_gb: Annotated[float, typer.Option(help="The most memory the worker may allocate, GiB.")] = 16,
     time_limit: Annotated[float, typer.Option(help="The most time a scan may take, seconds.")] = 3600,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and notes; only the result.")] = False,
+    require_sandbox: Annotated[
+        bool,
+        typer.Option("--require-sandbox", help="Refuse to scan where the worker's files and system calls are open."),
+    ] = False,
     no_isolation: Annotated[
         bool, typer.Option("--no-isolation", help="Scan in this process, for debugging: only files that you trust.")
     ] = False,
@@ -134,6 +138,7 @@ def scan(
             threads=threads,
             memory_gb=memory_gb,
             time_limit=time_limit,
+            require_sandbox=require_sandbox,
         )
         inputs = [path for path in (model, samples, labels, reference, *settings.rules) if path]
         planned = outputs.plan(output or [], format_name, inputs)

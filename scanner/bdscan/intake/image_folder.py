@@ -11,8 +11,8 @@ from PIL import ImageOps
 
 from bdscan.errors import UsageError
 from bdscan.intake.raw_samples import Image, RawSamples, chosen
+from bdscan.settings import IMAGE_SUFFIXES
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff", ".gif"})
 LONGEST_SIDE = 640  # photographs are scaled down on reading, so that many large ones fit in memory
 MAX_FILES = 2_000_000
 
@@ -23,7 +23,7 @@ def read_folder(folder: Path, seed: int) -> RawSamples:
     keys: list[str] = []
     notes: list[str] = []
     for sub in sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
-        found = sorted(path for path in sub.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        found = sorted(path for path in sub.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
         if not found:
             notes.append(f"folder {sub.name!r} holds no images and is left out")
         files += found
