@@ -10,7 +10,7 @@ from torch import Tensor
 from bdscan.onnx.errors import OnnxError
 from bdscan.onnx.graph import Graph, Node, Shape
 from bdscan.onnx.ops import OPERATORS
-from bdscan.onnx.ops.registry import host_inputs
+from bdscan.onnx.ops.registry import MAX_ELEMENTS, host_inputs
 
 _PROBES = (1, 2, 5)  # batch sizes: what is equal in all three does not depend on the batch
 _FAILURES = (
@@ -83,6 +83,7 @@ def _abstract_run(graph: Graph, batch: int) -> dict[str, Tensor]:
         if shape and None not in shape[1:]:
             sizes = [batch if s is None else s for s in shape]
             values[given.name] = torch.empty(sizes, dtype=given.dtype, device="meta")
+    made = 0  # elements of real results: views count too, so this is no less than what is kept
     for node in graph.nodes:
         if node.op == "If" or not all(name in values for name in node.inputs if name):
             continue
@@ -95,6 +96,10 @@ def _abstract_run(graph: Graph, batch: int) -> dict[str, Tensor]:
                 results = apply(node, arguments, graph.opset)
         except OnnxError:
             continue  # needs data, or is wrong: the real run will tell
+        made += sum(value.numel() for value in results if value is not None and not value.is_meta)
+        largest = max((value.numel() for value in results if value is not None), default=0)
+        if max(made, largest) > MAX_ELEMENTS:
+            raise OnnxError(f"{node.label} makes {max(made, largest)} elements; the limit is {MAX_ELEMENTS}")
         values |= {
             name: value for name, value in zip(node.outputs, results, strict=False) if name and value is not None
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import onnx
@@ -37,7 +38,32 @@ def parse(path: Path) -> onnx.ModelProto:
         raise OnnxError(f"{path.name} is not an ONNX model")
     if not proto.graph.output:
         raise OnnxError(f"{path.name} holds a graph without outputs")
+    strings = [*_strings(proto.graph), *(text for o in proto.opset_import for text in (o.domain,))]
+    for function in proto.functions:
+        strings += [function.name, function.domain, *function.input, *function.output, *_node_strings(function.node)]
+    if not all(isinstance(text, str) for text in strings):
+        raise OnnxError(f"{path.name} has names that are not UTF-8")
     return proto
+
+
+def _strings(graph: onnx.GraphProto) -> Iterator[str | bytes]:
+    """Every name in a graph. Protobuf hands over as bytes what is no UTF-8."""
+    for tensor in graph.initializer:
+        yield tensor.name
+        for entry in tensor.external_data:
+            yield from (entry.key, entry.value)
+    for value in (*graph.input, *graph.output):
+        yield value.name
+    yield from _node_strings(graph.node)
+
+
+def _node_strings(nodes: Iterable[onnx.NodeProto]) -> Iterator[str | bytes]:
+    for node in nodes:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        for attribute in node.attribute:
+            yield attribute.name
+            for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+                yield from _strings(inner)
 
 
 def prepare(proto: onnx.ModelProto) -> onnx.ModelProto:
