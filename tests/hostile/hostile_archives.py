@@ -100,46 +100,57 @@ ARCHIVES: dict[str, tuple[Callable[[], bytes], str]] = {
     "an archive in an archive in an archive": (nested, "no PyTorch model"),
     "a bomb": (bomb, "hundreds of megabytes"),
     "a comment that holds an archive": (
-        lambda: zipped(list(members(module()).items()), comment=zipped([("a/data.pkl", b"x")])), "comment|archive"
+        lambda: zipped(list(members(module()).items()), comment=zipped([("a/data.pkl", b"x")])),
+        "comment|archive",
     ),
     "encrypted": (lambda: patched(module(), 8, 1, 2), "encrypted"),
     "compressed in an unknown way": (lambda: patched(module(), 10, 97, 2), "unusual way|damaged"),
     "a size of terabytes": (lambda: patched(module(), 24, 0xFFFFFFF0), "two sizes|damaged"),
     "both sizes lie": (lambda: patched(patched(module(), 24, 2**31), 20, 2**31), "within another|damaged"),
-    "a member within another": (
-        lambda: patched(module(), 42, 0, which=1), "within another|damaged|differ"
-    ),
+    "a member within another": (lambda: patched(module(), 42, 0, which=1), "within another|damaged|differ"),
     "a member beyond the end": (lambda: patched(module(), 42, 2**31, which=1), "damaged|EOF|beyond|Truncated"),
     "a name that climbs": (
-        lambda: zipped([("../../etc/data.pkl", b"\x80\x02K\x07."), ("../../etc/version", b"3")]), ""
+        lambda: zipped([("../../etc/data.pkl", b"\x80\x02K\x07."), ("../../etc/version", b"3")]),
+        "",
     ),
     "a hundred thousand members": (
-        lambda: zipped([(f"archive/{i}", b"") for i in range(100_000)] + [("archive/data.pkl", b"\x80\x02.")]), ""
+        lambda: zipped([(f"archive/{i}", b"") for i in range(100_000)] + [("archive/data.pkl", b"\x80\x02.")]),
+        "",
     ),
     "no data.pkl": (lambda: zipped([("archive/version", b"3")]), "no PyTorch model"),
     "an executable in front": (lambda: b"#!/bin/sh\ntouch executed\n" + module(), ""),
     "an ONNX name": (lambda: zipped([("archive/data.pkl", b"\x80\x02}.")]), ""),
     "a torch.export archive with pickled payloads": (
-        lambda: zipped([
-            ("p/archive_format", b"pt2"), ("p/models/model.json", b"{}"),
-            ("p/data/sample_inputs/model.pt", b"\x80\x02cos\nmkdir\n(X\x08\0\0\0executedtR."),
-        ]),
+        lambda: zipped(
+            [
+                ("p/archive_format", b"pt2"),
+                ("p/models/model.json", b"{}"),
+                ("p/data/sample_inputs/model.pt", b"\x80\x02cos\nmkdir\n(X\x08\0\0\0executedtR."),
+            ]
+        ),
         "torch.export",
     ),
     "an older torch.export archive": (
-        lambda: zipped([
-            ("serialized_exported_program.json", b"{}"), ("serialized_state_dict.json", b"\x80\x02cos\nmkdir\n."),
-            ("version", b"5.1"),
-        ]),
+        lambda: zipped(
+            [
+                ("serialized_exported_program.json", b"{}"),
+                ("serialized_state_dict.json", b"\x80\x02cos\nmkdir\n."),
+                ("version", b"5.1"),
+            ]
+        ),
         "torch.export|no PyTorch",
     ),
     "torch.package": (
-        lambda: zipped([
-            ("m/.data/extern_modules", b"os\n"), ("m/model/model.pkl", b"\x80\x02cos\nsystem\n."), ("m/.data/version", b"6"),
-        ]),
+        lambda: zipped(
+            [
+                ("m/.data/extern_modules", b"os\n"),
+                ("m/model/model.pkl", b"\x80\x02cos\nsystem\n."),
+                ("m/.data/version", b"6"),
+            ]
+        ),
         "no PyTorch model",
     ),
-}  # fmt: skip
+}
 
 
 def write(name: str, folder: Path) -> Path:

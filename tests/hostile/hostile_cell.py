@@ -1,8 +1,8 @@
 """A process behind the scanner's own walls that opens hostile files one after another: `python -m hostile_cell FOLDER`.
 
-It may read FOLDER and write in FOLDER/private. Requests come as JSON lines on stdin, `{"do": ..., "settings": ...}`, and
-each is answered by one JSON line. Importing torch once is what makes a corpus of a hundred files cheap; the whole worker
-is tried on a few of them in `test_hostile_scans.py`.
+It may read FOLDER and write in FOLDER/private. Requests come as JSON lines on stdin, `{"do": ..., "settings": ...}`,
+and each is answered by one JSON line. Importing torch once is what makes a corpus of a hundred files cheap; the whole
+worker is tried on a few of them in `test_hostile_scans.py`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ class Cell:
             self._start()
         process = self.process
         assert process is not None
-        process.stdin.write(json.dumps({"do": do, "settings": {"samples": "absent", **settings}}) + "\n")
+        process.stdin.write(
+            json.dumps({"do": do, "settings": {"model": "absent", "samples": "absent", **settings}}) + "\n"
+        )
         process.stdin.flush()
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
@@ -59,6 +61,8 @@ class Cell:
         line = process.stdout.readline() if ready else ""
         if line:
             return Outcome(**json.loads(line))
+        if ready:
+            process.wait(timeout=10)  # its channel is closed: it is ending, and how is what counts
         self.close()
         if not ready:
             return Outcome("hung", f"no answer in {self.patience} s")

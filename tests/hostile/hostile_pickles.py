@@ -54,7 +54,9 @@ PAYLOADS: dict[str, Callable[[Path], bytes]] = {
     "os.open": lambda m: call("os", "open", text(str(m)), number(0o101)),
     "os.symlink": lambda m: call("os", "symlink", text("x"), text(str(m))),
     "subprocess.getoutput": lambda m: call("subprocess", "getoutput", text(touch(m))),
-    "subprocess.check_output": lambda m: call("subprocess", "check_output", b"]" + text("touch") + b"a" + text(str(m)) + b"a"),
+    "subprocess.check_output": lambda m: call(
+        "subprocess", "check_output", b"]" + text("touch") + b"a" + text(str(m)) + b"a"
+    ),
     "builtins.eval": lambda m: call("builtins", "eval", text(write_code(m))),
     "builtins.exec": lambda m: call("builtins", "exec", text(write_code(m))),
     "__builtin__.eval": lambda m: call("__builtin__", "eval", text(write_code(m))),
@@ -63,21 +65,23 @@ PAYLOADS: dict[str, Callable[[Path], bytes]] = {
     "builtins.__import__ and getattr": lambda m: apply(
         getattr_chain(call("builtins", "__import__", text("os")), "mkdir"), text(str(m))
     ),
-    "importlib": lambda m: apply(
-        getattr_chain(call("importlib", "import_module", text("os")), "mkdir"), text(str(m))
-    ),
+    "importlib": lambda m: apply(getattr_chain(call("importlib", "import_module", text("os")), "mkdir"), text(str(m))),
     "pathlib.Path.touch": lambda m: apply(getattr_chain(call("pathlib", "Path", text(str(m))), "touch")),
     "pathlib.Path.write_text": lambda m: apply(
         getattr_chain(call("pathlib", "Path", text(str(m))), "write_text"), text("x")
     ),
     "operator.methodcaller": lambda m: apply(
-        call("operator", "methodcaller", text("mkdir"), text(str(m))), b"cos\npath\n0" + call("importlib", "import_module", text("os"))
+        call("operator", "methodcaller", text("mkdir"), text(str(m))),
+        b"cos\npath\n0" + call("importlib", "import_module", text("os")),
     ),
     "operator.attrgetter": lambda m: apply(
-        apply(call("operator", "attrgetter", text("system")), call("importlib", "import_module", text("os"))), text(touch(m))
+        apply(call("operator", "attrgetter", text("system")), call("importlib", "import_module", text("os"))),
+        text(touch(m)),
     ),
     "functools.partial": lambda m: apply(call("functools", "partial", b"cos\nsystem\n", text(touch(m)))),
-    "functools.reduce": lambda m: call("functools", "reduce", b"cos\nmkdir\n", b"]" + text(str(m)) + b"a" + number(0o700) + b"a"),
+    "functools.reduce": lambda m: call(
+        "functools", "reduce", b"cos\nmkdir\n", b"]" + text(str(m)) + b"a" + number(0o700) + b"a"
+    ),
     "builtins.map into list": lambda m: call(
         "builtins", "list", call("builtins", "map", b"cos\nmkdir\n", b"]" + text(str(m)) + b"a")
     ),
@@ -90,7 +94,9 @@ PAYLOADS: dict[str, Callable[[Path], bytes]] = {
     ),
     "marshal and FunctionType": lambda m: _code(m),
     "runpy": lambda m: call("runpy", "run_path", text(_script(m))),
-    "timeit": lambda m: call("timeit", "timeit", text(write_code(m)), text("pass"), b"ctime\nperf_counter\n", number(1)),
+    "timeit": lambda m: call(
+        "timeit", "timeit", text(write_code(m)), text("pass"), b"ctime\nperf_counter\n", number(1)
+    ),
     "cProfile": lambda m: call("cProfile", "run", text(write_code(m)), text(str(m) + ".profile")),
     "code.InteractiveInterpreter": lambda m: apply(
         getattr_chain(call("code", "InteractiveInterpreter"), "runsource"), text(write_code(m))
@@ -105,12 +111,16 @@ PAYLOADS: dict[str, Callable[[Path], bytes]] = {
     "socket.create_server (a file)": lambda m: apply(
         getattr_chain(call("socket", "socket", number(1), number(1)), "bind"), text(str(m))
     ),
-    "ctypes": lambda m: apply(getattr_chain(call("ctypes", "CDLL", b"N"), "mkdir"), b"C" + bytes([len(str(m))]) + str(m).encode(), number(0o700)),
+    "ctypes": lambda m: apply(
+        getattr_chain(call("ctypes", "CDLL", b"N"), "mkdir"),
+        b"C" + bytes([len(str(m))]) + str(m).encode(),
+        number(0o700),
+    ),
     "logging.FileHandler": lambda m: call("logging", "FileHandler", text(str(m))),
     "sqlite3": lambda m: apply(
         getattr_chain(call("sqlite3", "connect", text(str(m))), "execute"), text("create table t (x)")
     ),
-}  # fmt: skip
+}
 
 
 def _code(marker: Path) -> bytes:

@@ -99,7 +99,7 @@ def tree_of(value: object, rng: random.Random, depth: int = 0) -> object:
             return value[:at] + value[at + 1 :]
         if act == 1:
             return value[:at] + [value[at]] * rng.choice((2, 50)) + value[at:]
-        return value[:at] + [tree_of(value[at], rng, depth + 1)] + value[at + 1 :]
+        return [*value[:at], tree_of(value[at], rng, depth + 1), *value[at + 1 :]]
     act = rng.randrange(6)
     if act == 0:
         return rng.choice(EDGES)
@@ -137,9 +137,18 @@ def pickle_of(raw: bytes, rng: random.Random) -> bytes:
         elif act == 4:
             pieces[at] = b"J" + (rng.choice(EDGES) % 2**32).to_bytes(4, "little")
         else:
-            name = rng.choice((b"ctorch._utils\n_rebuild_sparse_tensor\n", b"ctorch.nn.modules.linear\nLinear\n", b"cos\nsystem\n",
-                               b"ctorch\nSize\n", b"ccollections\nOrderedDict\n", b"ctorch._utils\n_rebuild_qtensor\n",
-                               b"ctorch._tensor\n_rebuild_from_type_v2\n", b"ctorch.storage\nTypedStorage\n"))  # fmt: skip
+            name = rng.choice(
+                (
+                    b"ctorch._utils\n_rebuild_sparse_tensor\n",
+                    b"ctorch.nn.modules.linear\nLinear\n",
+                    b"cos\nsystem\n",
+                    b"ctorch\nSize\n",
+                    b"ccollections\nOrderedDict\n",
+                    b"ctorch._utils\n_rebuild_qtensor\n",
+                    b"ctorch._tensor\n_rebuild_from_type_v2\n",
+                    b"ctorch.storage\nTypedStorage\n",
+                )
+            )
             pieces[at] = rng.choice((name, name + b")R", b"b", b"\x81", b"R", b"N", b"}", b"Q", b"0"))
         pieces = pieces or [b"."]
     return b"".join(pieces)
@@ -185,7 +194,10 @@ def json_of(raw: bytes, rng: random.Random) -> bytes:
     value = json.loads(raw)
     for _ in range(rng.choice((1, 1, 3))):
         value = tree_of(value, rng)
-    return json.dumps(value, ensure_ascii=rng.random() < 0.5).encode("utf-8", "surrogatepass")
+    try:
+        return json.dumps(value, ensure_ascii=rng.random() < 0.5).encode("utf-8", "surrogatepass")
+    except RecursionError:  # of the writer, not of what is tested
+        return text_of(raw, rng)
 
 
 def safetensors_of(raw: bytes, rng: random.Random) -> bytes:

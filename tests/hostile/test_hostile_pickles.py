@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -33,12 +32,13 @@ def test_every_payload_works_where_pickle_runs_it(tmp_path: Path) -> None:
         [sys.executable, "-c", code, str(tmp_path)], cwd=HERE, capture_output=True, text=True, timeout=120
     )
     idle = [line for line in done.stdout.splitlines() if not line.startswith("1 ")]
-    assert not idle, idle + [done.stderr[-500:]]
+    assert not idle, [*idle, done.stderr[-500:]]
     assert len(done.stdout.splitlines()) == len(PAYLOADS)
 
 
-@pytest.mark.parametrize("save", [torch_zip, legacy_file, lambda path, data: path.write_bytes(data)],
-                         ids=["zip", "legacy", "bare"])  # fmt: skip
+@pytest.mark.parametrize(
+    "save", [torch_zip, legacy_file, lambda path, data: path.write_bytes(data)], ids=["zip", "legacy", "bare"]
+)
 @pytest.mark.parametrize("name", PAYLOADS)
 def test_a_payload_is_refused_and_not_run(tmp_path: Path, name: str, save) -> None:
     marker, model = tmp_path / "marker", tmp_path / "model.pt"

@@ -53,8 +53,14 @@ CASES = {
     "a size that overflows": (by_hand((2**62, 4), (1, 1)), "refused|damaged"),
     "a thousand dimensions": (by_hand((1,) * 1000, (1,) * 1000), ""),
     "expanded by torch": (by_torch(lambda: torch.zeros(1).expand(4, 64)), "claims more"),
-    "sparse": (by_torch(lambda: torch.sparse_coo_tensor(torch.zeros(2, 1, dtype=torch.int64), torch.ones(1), (2**20, 2**20))), "is sparse"),
-    "quantised": (by_torch(lambda: torch.quantize_per_tensor(torch.zeros(4, 64), 0.1, 0, torch.qint8)), "quantised|refused|damaged"),
+    "sparse": (
+        by_torch(lambda: torch.sparse_coo_tensor(torch.zeros(2, 1, dtype=torch.int64), torch.ones(1), (2**20, 2**20))),
+        "is sparse",
+    ),
+    "quantised": (
+        by_torch(lambda: torch.quantize_per_tensor(torch.zeros(4, 64), 0.1, 0, torch.qint8)),
+        "quantised|refused|damaged",
+    ),
     "meta": (by_torch(lambda: torch.empty(2**40, device="meta")), "no data"),
     "complex": (by_torch(lambda: torch.zeros(4, 64, dtype=torch.complex64)), "complex64"),
     "eight-bit floats": (by_torch(lambda: torch.zeros(4, 64).to(torch.float8_e4m3fn)), "float8"),
@@ -64,13 +70,14 @@ CASES = {
     "weights whose sums overflow": (with_weight(lambda weight: weight.fill_(3e38)), "NaN or infinite|near chance"),
     "a storage that is not there": (lambda path: torch_zip(path, state_dict(w=tensor((4,), (1,)))), ""),
     "a storage shorter than it says": (
-        lambda path: torch_zip(path, state_dict(w=tensor((4,), (1,), elements=2**30)), **HELD), ""
+        lambda path: torch_zip(path, state_dict(w=tensor((4,), (1,), elements=2**30)), **HELD),
+        "",
     ),
     "a bias of terabytes by UntypedStorage": (
         lambda path: torch_zip(path, state_dict(w=call("torch.storage", "UntypedStorage", b"\x8a\x06\0\0\0\0\0\x08"))),
         "",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.filterwarnings("ignore")  # torch retires quantised and nested tensors

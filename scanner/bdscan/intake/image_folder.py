@@ -59,12 +59,12 @@ def _images_below(folder: Path, most: int) -> list[Path]:
         with os.scandir(here) as entries:
             for entry in entries:
                 seen += 1
-                if len(found) > most or seen > 2 * MAX_FILES:
-                    raise UsageError(f"--samples {folder.parent}: more than {MAX_FILES} images; give a smaller folder")
                 if entry.is_dir(follow_symlinks=False):
                     waiting += [(Path(entry.path), depth + 1)] if depth < DEEPEST else []
                 elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES and _is_file(entry):
                     found.append(Path(entry.path))
+                if len(found) > most or seen > 2 * MAX_FILES:
+                    raise UsageError(f"--samples {folder.parent}: more than {MAX_FILES} images; give a smaller folder")
     return sorted(found)
 
 

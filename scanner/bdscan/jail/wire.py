@@ -63,7 +63,8 @@ def parse(kind: bytes, payload: bytes) -> Frame:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"][:6])
         where = shorten(visible(where), MOST_OF_A_NAME) or "its start"  # keys are the sender's own
-        raise WireError(f"{MODELS[kind].__name__} is invalid at {where}: {first['msg']}") from None
+        fault = shorten(visible(first["msg"]), 2 * MOST_OF_A_NAME)
+        raise WireError(f"{MODELS[kind].__name__} is invalid at {where}: {fault}") from None
 
 
 class Reader:

@@ -14,6 +14,7 @@ from bdscan.onnx.errors import OnnxError
 
 MAX_FILE = 2**31 - 1  # protobuf's own limit
 MAX_NODES = 200_000
+MAX_OUTPUTS = 1000
 OLDEST_OPSET = 7  # from here on the handlers know every form themselves; before, broadcasting was an attribute
 _NEWEST_IR = 64
 
@@ -68,6 +69,8 @@ def _node_strings(nodes: Iterable[onnx.NodeProto]) -> Iterator[str | bytes]:
 
 def prepare(proto: onnx.ModelProto) -> onnx.ModelProto:
     """Local functions inlined, very old opsets raised.  What the file claims about inner shapes is not read."""
+    if len(proto.graph.output) > MAX_OUTPUTS:  # onnxruntime's time grows with their square
+        raise OnnxError(f"the graph has {len(proto.graph.output)} outputs; at most {MAX_OUTPUTS} are read")
     if proto.functions:
         proto = _inline(proto)
     opset = next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), None)
