@@ -14,7 +14,8 @@ from bdscan.errors import CannotJudge
 
 MEMBER = re.compile(r"[^/]+/code/.*\.py")
 FILES = re.compile(r"\b(?:torch|ops\.\w+|aten)\.(save|from_file|read_file|write_file|load)\s*\(")
-OTHERS = re.compile(r"\bops\.(?!(?:prim|aten|torchvision|quantized)\b)(\w+)\.(\w+)")
+KNOWN = "prim|aten|torchvision|quantized|mkldnn|onednn|prepacked|mkldnn_prepacked"
+OTHERS = re.compile(rf"\bops\.(?!(?:{KNOWN})\b)(\w+)\.(\w+)")
 
 
 def check_script_code(path: Path) -> None:
