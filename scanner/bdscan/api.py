@@ -36,6 +36,7 @@ def scan(
     memory_gb: float = 16,
     time_limit: float = 3600,
     isolate: bool = True,
+    require_sandbox: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Scan the classifier in the file `model` with the clean images in `samples`.
@@ -45,6 +46,7 @@ def scan(
         samples: a folder of class folders, or an `.npz` with `x` (uint8, N,H,W,C), `y` (N,) and optionally `classes`.
         arch: for files without an architecture: `torchvision:NAME` or `file.py:factory`. Such a file is run as code.
         isolate: run in a worker process with limits. Without it a hostile file meets your own process.
+        require_sandbox: refuse (`UsageError`) where the worker's files and system calls cannot both be confined.
         progress: called with a stage's name and the share of it that is done, 0..1.
 
     The others are the fields of `Settings`. Raises `UsageError` for files, samples or options that cannot be used and
@@ -66,6 +68,7 @@ def scan(
         threads=threads,
         memory_gb=memory_gb,
         time_limit=time_limit,
+        require_sandbox=require_sandbox,
     )
     return run(settings, isolate=isolate, progress=progress)
 
@@ -92,6 +95,8 @@ def run(settings: Settings, *, isolate: bool = True, progress: Progress | None =
         from bdscan.jail.parent import run_isolated
 
         return run_isolated(settings, report_step)
+    if settings.require_sandbox:
+        raise UsageError("--require-sandbox and --no-isolation contradict each other: leave one out")
     return _run_here(settings, report_step)
 
 

@@ -26,6 +26,7 @@ from bdscan.settings import Settings
 
 Progress = Callable[[str, float], None]
 MOST_IMAGES = 256
+NOT_ABOUT_RESULTS = ("memory_gb", "time_limit", "require_sandbox")  # settings that change no number of a report
 LONGEST = 2000  # characters of a stage's summary: it may quote names from the file
 # A clean verdict means that these looked; the graph check too where the format has a graph.
 NEEDED = ("inversion.sparse", "inversion.dense", "inversion.warp", "inversion.tone", "pairs", "confirmation")
@@ -103,7 +104,7 @@ def run(settings: Settings, progress: Progress) -> report.Report:
         rules=describe_rules(resource("rules"), settings.rules),
         calibration=references.describe(),
         isolation=report.Isolation(level="none"),
-        settings={k: v for k, v in settings.model_dump().items() if k not in ("memory_gb", "time_limit")},
+        settings={k: v for k, v in settings.model_dump().items() if k not in NOT_ABOUT_RESULTS},
         not_examined=not_examined(story, lacking),
         run=report.Run(
             started=started.isoformat(timespec="seconds"),

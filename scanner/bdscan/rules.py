@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from bdscan.errors import UsageError
+from bdscan.formats.text import shorten, visible
 from bdscan.report import Confidence, Finding, Reference, RulesUsed, Severity, Verdict
 
 
@@ -86,12 +87,14 @@ def load_rules(builtin: Path, own: Iterable[str] = ()) -> tuple[Rule, ...]:
             parsed = RuleFile.model_validate(tomllib.loads(path.read_text()))
         except OSError as error:
             raise UsageError(f"cannot read rules file {path}: {error.strerror}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise UsageError(f"{path} is not TOML: {error}") from None
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
+            where = shorten(visible(".".join(str(part) for part in first["loc"])), 120)
             raise UsageError(f"{path}: {where}: {first['msg']}") from None
+        except RecursionError:
+            raise UsageError(f"{path} is not TOML that can be read: it nests too deeply") from None
+        except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits
+            raise UsageError(f"{path} is not TOML: {error}") from None
         rules.update({rule.id: rule for rule in parsed.rule})
     return tuple(rule for rule in rules.values() if rule.enabled)
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
 from bdscan.report import Value
+
+IMAGE_SUFFIXES: Final = frozenset(
+    {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff", ".gif"}
+)  # of samples, for the intake that decodes them and for the sandbox that lets them be read
 
 
 class Settings(Value):
@@ -31,3 +35,4 @@ class Settings(Value):
     threads: int = Field(default=2, ge=1, le=256)
     memory_gb: float = Field(default=16, gt=0)
     time_limit: float = Field(default=3600, gt=0, description="wall-clock seconds for the worker")
+    require_sandbox: bool = Field(default=False, description="refuse to scan with less than the whole sandbox")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 STEP = '{"stage": "%s", "share": 0.5}'
 
@@ -27,6 +28,9 @@ def main() -> None:
     if act == "hang":
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         os.write(channel, frame(b"S", (STEP % f"{os.getpid()} {child.pid}").encode()))
+    if act == "litter":
+        for number in range(200):
+            (Path(os.environ["TMPDIR"]) / str(number)).touch()
     if act == "flood":
         os.write(channel, b"S\xff\xff\xff\xff")
     if act == "lie":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -17,9 +18,12 @@ from pathlib import Path
 import pytest
 
 from bdscan.errors import CannotJudge, UsageError
-from bdscan.jail import parent
+from bdscan.jail import landlock, parent
 from bdscan.jail.parent import WorkerFailed, run_isolated
+from bdscan.jail.syscalls import ARCHITECTURES
 from bdscan.settings import Settings
+
+SANDBOXED = landlock.abi() > 0 and platform.machine() in ARCHITECTURES
 
 pytestmark = pytest.mark.usefixtures("fake_pipeline")
 
@@ -60,9 +64,12 @@ def test_a_report_comes_back_with_progress_limits_environment_and_threads(monkey
     assert steps[0] == ("load", 0.0)
     assert steps[-1] == ("search", 1.0)
     assert len(steps) < 200, "a thousand steps in an instant are throttled"
-    assert report.isolation.level == "process limits"
+    assert report.isolation.level == ("sandbox" if SANDBOXED else "process limits")
     assert "memory 3 GiB" in report.isolation.limits
-    assert "file system sandbox" in report.isolation.missing
+    words = report.isolation.limits if SANDBOXED else report.isolation.missing
+    assert any(line.startswith("file system sandbox") for line in words)
+    assert any(line.startswith("system call filter") for line in words)
+    assert bool(report.isolation.missing) != SANDBOXED
     assert 50 < report.run.peak_memory_mb < 3000
 
     seen = {name: value for name, value in report.settings.items() if isinstance(value, str)}
@@ -80,6 +87,19 @@ def test_a_report_comes_back_with_progress_limits_environment_and_threads(monkey
     assert limits["RLIMIT_NOFILE"] <= 512
 
     assert capfd.readouterr() == ("", ""), "what a library prints in the worker reaches nobody"
+
+
+def test_require_sandbox_refuses_to_run_with_less(monkeypatch):
+    assert act("clean", require_sandbox=SANDBOXED).verdict == "clean"
+    with pytest.raises(UsageError, match=r"--require-sandbox.*missing: file system sandbox .*no Landlock"):
+        act("no-landlock", require_sandbox=True)
+
+
+def test_a_worker_that_fills_its_folder_is_ended(rude, monkeypatch):
+    monkeypatch.setattr("bdscan.jail.scratch.MOST_ENTRIES", 100)
+    monkeypatch.setattr("bdscan.jail.parent.BETWEEN_LOOKS", 0.1)
+    with pytest.raises(CannotJudge, match="filled its private folder"):
+        act("litter")
 
 
 @pytest.mark.parametrize(
@@ -162,7 +182,7 @@ def test_a_killed_parent_leaves_no_worker():
 
 def test_the_parent_never_imports_what_parses_models():
     """By its source: neither it nor the wire names torch, onnx, numpy or the pipeline."""
-    for name in ("parent", "wire", "environment"):
+    for name in ("parent", "wire", "environment", "scratch"):
         tree = ast.parse(Path(parent.__file__).with_name(f"{name}.py").read_text())
         imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
         imported |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}

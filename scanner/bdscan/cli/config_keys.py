@@ -35,6 +35,7 @@ class Config(BaseModel):
     threads: int = Field(default=2, ge=1, le=256, description="CPU threads of each scan")
     memory_gb: float = Field(default=16, gt=0, description="the most memory a worker may allocate, GiB")
     time_limit: float = Field(default=3600, gt=0, description="the most time a scan may take, seconds")
+    require_sandbox: bool = Field(default=False, description="refuse to scan without the whole sandbox")
     output: tuple[str, ...] = Field(default=(), description="reports to write; the suffix names the format")
     fail_on: Literal["suspicious", "backdoor"] = Field(default="suspicious", description="the least verdict to exit 1")
     waivers: str | None = Field(default=None, description="a TOML file of waivers")

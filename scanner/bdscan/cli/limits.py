@@ -35,8 +35,9 @@ How often
   it used, how many references it rests on, and what was not examined.
 
 What scanning does to your machine
-  The model is opened in a worker process with limits on memory, time, files and environment. A file given with
-  --arch file.py:factory is run as your own code: read it first. Nothing is ever sent over the network.
+  The model is opened in a worker process with limits on memory, time, files and environment. On Linux it also cannot
+  open other files, run programs or reach the network; each report says what held. A file given with --arch
+  file.py:factory is run as your own code: read it first. Nothing is ever sent over the network.
 """
 
 

@@ -65,6 +65,7 @@ def scan(
     time_limit: given.TimeLimit = 3600,
     config: given.Config = None,
     quiet: given.Quiet = False,
+    require_sandbox: given.RequireSandbox = False,
     no_isolation: given.NoIsolation = False,
     debug: given.Debug = False,
 ) -> None:
@@ -95,6 +96,7 @@ def scan(
             "threads": threads,
             "memory_gb": memory_gb,
             "time_limit": time_limit,
+            "require_sandbox": require_sandbox,
         }
         settings = [api.make_settings(model=model, **options) for model in expand(models)]
         source = source_of(context)

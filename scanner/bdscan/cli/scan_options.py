@@ -117,6 +117,10 @@ Config = Annotated[
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and notes; only the result.")]
+RequireSandbox = Annotated[
+    bool,
+    typer.Option("--require-sandbox", help="Refuse to scan where the worker's files and system calls are open."),
+]
 NoIsolation = Annotated[
     bool, typer.Option("--no-isolation", help="Scan in this process, for debugging: only files that you trust.")
 ]

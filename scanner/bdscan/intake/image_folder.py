@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 
@@ -11,9 +12,12 @@ from PIL import ImageOps
 
 from bdscan.errors import UsageError
 from bdscan.intake.raw_samples import Image, RawSamples, chosen
+from bdscan.settings import IMAGE_SUFFIXES
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff", ".gif"})
 LONGEST_SIDE = 640  # photographs are scaled down on reading, so that many large ones fit in memory
+# Pillow goes by content, not by name, and knows formats that call other programs (EPS: Ghostscript).
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "PPM", "TIFF", "GIF")
+DEEPEST = 8  # folders in a class folder
 MAX_FILES = 2_000_000
 
 
@@ -23,13 +27,15 @@ def read_folder(folder: Path, seed: int) -> RawSamples:
     keys: list[str] = []
     notes: list[str] = []
     for sub in sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
-        found = sorted(path for path in sub.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        if not sub.resolve().is_relative_to(folder.resolve()):
+            raise UsageError(
+                f"--samples {folder}: the class folder {sub.name!r} is a link that leads elsewhere; copy it"
+            )
+        found = _images_below(sub, MAX_FILES - len(files))
         if not found:
             notes.append(f"folder {sub.name!r} holds no images and is left out")
         files += found
         keys += [sub.name] * len(found)
-        if len(files) > MAX_FILES:
-            raise UsageError(f"--samples {folder}: more than {MAX_FILES} images; give a smaller folder")
     if not files:
         raise UsageError(f"--samples {folder}: no class folders with images; expected {folder.name}/CLASS/IMAGE.png")
     used, dropped = chosen(keys, seed)
@@ -44,12 +50,37 @@ def read_folder(folder: Path, seed: int) -> RawSamples:
     return RawSamples(tuple(images), tuple(keys[place] for place in used), None, True, (*notes, *dropped))
 
 
+def _images_below(folder: Path, most: int) -> list[Path]:
+    """Image files, sorted, folders by folders; links to folders are not followed."""
+    found: list[Path] = []
+    waiting, seen = [(folder, 0)], 0
+    while waiting:
+        here, depth = waiting.pop()
+        with os.scandir(here) as entries:
+            for entry in entries:
+                seen += 1
+                if entry.is_dir(follow_symlinks=False):
+                    waiting += [(Path(entry.path), depth + 1)] if depth < DEEPEST else []
+                elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES and _is_file(entry):
+                    found.append(Path(entry.path))
+                if len(found) > most or seen > 2 * MAX_FILES:
+                    raise UsageError(f"--samples {folder.parent}: more than {MAX_FILES} images; give a smaller folder")
+    return sorted(found)
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself
+        return False
+
+
 def _decode(path: Path) -> tuple[Image, bool]:
     """The image as uint8 (H, W, 1 or 3), and whether it was scaled down."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Pillow.DecompressionBombWarning)
-            with Pillow.open(path) as opened:
+            with Pillow.open(path, formats=FORMATS) as opened:
                 opened.draft(None, (LONGEST_SIDE, LONGEST_SIDE))
                 picture = ImageOps.exif_transpose(opened)
                 if picture.mode.startswith("I;16"):
@@ -60,6 +91,11 @@ def _decode(path: Path) -> tuple[Image, bool]:
                 if reduced:
                     picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Pillow.Resampling.BILINEAR)
                 pixels = np.array(picture, dtype=np.uint8)
-    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombWarning, Pillow.DecompressionBombError) as error:
+    except MemoryError:
+        raise
+    except PermissionError:
+        where = "a link to what is no image of yours" if path.is_symlink() else "no right to read it"
+        raise UsageError(f"image {path}: cannot be read ({where})") from None
+    except Exception as error:  # Pillow meets hostile bytes: any type of error may come out
         raise UsageError(f"image {path}: cannot be decoded ({' '.join(str(error).split())[:120]})") from None
     return pixels[:, :, None] if pixels.ndim == 2 else pixels, reduced

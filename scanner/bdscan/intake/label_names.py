@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from bdscan.errors import UsageError
 from bdscan.intake.files import read_text
@@ -27,16 +28,23 @@ def _from_json(path: str, text: str) -> tuple[str, ...]:
         content = json.loads(text)
     except (ValueError, RecursionError):
         raise UsageError(f"--labels {path}: not valid JSON") from None
-    names: dict[int, str] = {}
-    if isinstance(content, list):
-        names = {index: str(name) for index, name in enumerate(content)}
-    elif all(str(key).isdecimal() for key in content):
-        names = {int(key): str(name[-1] if isinstance(name, list) and name else name) for key, name in content.items()}
-    elif all(isinstance(value, int) for value in content.values()):
-        names = {value: str(key) for key, value in content.items()}
+    try:
+        names = _by_index(content)
+    except (ValueError, RecursionError):  # a number of thousands of digits, or lists in lists as names
+        raise UsageError(f"--labels {path}: holds numbers or names of absurd size") from None
     if not names or sorted(names) != list(range(len(names))) or len(set(names.values())) != len(names):
         raise UsageError(f"--labels {path}: must give every class from 0 on one name of its own")
     return tuple(names[index] for index in range(len(names)))
+
+
+def _by_index(content: Any) -> dict[int, str]:
+    if isinstance(content, list):
+        return {index: str(name) for index, name in enumerate(content)}
+    if all(str(key).isdecimal() for key in content):
+        return {int(key): str(name[-1] if isinstance(name, list) and name else name) for key, name in content.items()}
+    if all(isinstance(value, int) for value in content.values()):
+        return {value: str(key) for key, value in content.items()}
+    return {}
 
 
 def resolve_labels(raw: RawSamples, outputs: int, given: tuple[str, ...] | None) -> tuple[list[int], tuple[str, ...]]:

@@ -12,7 +12,8 @@ from bdscan.errors import CannotJudge, UsageError
 from bdscan.intake import architecture, onnx_file, torchscript
 from bdscan.intake.detect_format import Format, detect_format
 from bdscan.intake.files import digest_of, existing_file
-from bdscan.intake.torch_files import Checkpoint, read_checkpoint, read_safetensors
+from bdscan.intake.sound import check_module
+from bdscan.intake.torch_files import Checkpoint, one_line, read_checkpoint, read_safetensors
 from bdscan.report import FileDigest
 
 
@@ -62,10 +63,7 @@ def open_network(model: str, arch: str | None, device: torch.device, what: str =
             files.append(digest_of(source, "arch"))
     if arch and name != arch:
         notes = (*notes, "--arch was not needed: the file holds the whole network")
-    _check_finite(module)
-    module = module.to(device).eval()
-    for parameter in module.parameters():  # one by one: TorchScript has no `requires_grad_` of its own
-        parameter.requires_grad_(False)
+    module = _prepared(module, path, device)
     return Network(
         module=module,
         path=path,
@@ -105,6 +103,21 @@ def _with_arch(path: Path, checkpoint: Checkpoint, arch: str | None) -> tuple[nn
     module, more = architecture.build(arch, state)
     architecture.fit(module, state, arch)
     return module, arch, (*checkpoint.notes, *notes, *more)
+
+
+def _prepared(module: nn.Module, path: Path, device: torch.device) -> nn.Module:
+    """Sound and finite, on its device, in eval mode, frozen. A module put together by a file may fail at any of it."""
+    try:
+        check_module(module)
+        _check_finite(module)
+        module = module.to(device).eval()
+        for parameter in module.parameters():  # one by one: TorchScript has no `requires_grad_` of its own
+            parameter.requires_grad_(False)
+    except (UsageError, CannotJudge, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise CannotJudge(f"model {path}: its network is damaged ({one_line(error)})") from None
+    return module
 
 
 def _check_finite(module: nn.Module) -> None:

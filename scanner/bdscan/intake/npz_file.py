@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
-from lzma import LZMAError
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,9 @@ from bdscan.errors import UsageError
 from bdscan.intake.raw_samples import RawSamples, chosen
 
 MAX_ARRAY_BYTES = 4 * 2**30
+MAX_ARRAYS = 1000
+HEADER_START = 12  # bytes: magic, version, and the length of the header from version 2 on
+LONGEST_HEADER = 10_000  # NumPy's own limit, which it applies after reading
 NAMES = (("x", "y"), ("x_test", "y_test"), ("x_train", "y_train"), ("images", "labels"), ("X", "Y"))
 
 
@@ -30,7 +31,9 @@ def read_npz(path: Path, seed: int) -> RawSamples:
         with np.load(path, allow_pickle=False) as arrays:
             x, y = arrays[pair[0]], arrays[pair[1]]
             names = arrays["classes"] if "classes" in headers else None
-    except (zipfile.BadZipFile, zlib.error, LZMAError, ValueError, OSError, EOFError, KeyError) as error:
+    except (UsageError, MemoryError):
+        raise
+    except Exception as error:  # zipfile and NumPy meet hostile bytes: any type of error may come out
         raise UsageError(
             f"--samples {path}: not an .npz that can be read ({' '.join(str(error).split())[:120]})"
         ) from None
@@ -40,10 +43,14 @@ def read_npz(path: Path, seed: int) -> RawSamples:
     used, dropped = chosen([str(label) for label in labels.tolist()], seed)
     if names is not None and (names.ndim != 1 or names.dtype.kind not in "US"):
         raise UsageError(f"--samples {path}: classes must be a list of names, not {names.dtype} of shape {names.shape}")
+    try:
+        listed = None if names is None else tuple(str(name)[:300] for name in names.astype(str).tolist())
+    except (SystemError, ValueError, UnicodeError):  # bytes that are no characters
+        raise UsageError(f"--samples {path}: the names in classes are not text") from None
     return RawSamples(
         images=tuple(images[place] for place in used),
         keys=tuple(str(labels[place]) for place in used),
-        names=None if names is None else tuple(str(name)[:300] for name in names.astype(str).tolist()),
+        names=listed,
         folders=False,
         notes=(*notes, *more, *dropped),
     )
@@ -53,7 +60,14 @@ def _headers(path: Path) -> dict[str, tuple[int, ...]]:
     """Shapes of the arrays by name, read without their data; refuses objects and sizes beyond the limit."""
     shapes: dict[str, tuple[int, ...]] = {}
     with zipfile.ZipFile(path) as archive:
-        for info in archive.infolist():
+        members = archive.infolist()
+        if len({info.filename for info in members}) != len(members) or len(members) > MAX_ARRAYS:
+            raise UsageError(f"--samples {path}: holds an array twice, or more than {MAX_ARRAYS}")
+        for info in members:
+            with archive.open(info) as stream:
+                start = stream.read(HEADER_START)
+            if start[6:7] > b"\1" and int.from_bytes(start[8:12], "little") > LONGEST_HEADER:
+                raise UsageError(f"--samples {path}: {info.filename[:100]!r} has a header of absurd length")
             with archive.open(info) as stream:
                 version = np.lib.format.read_magic(stream)
                 read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

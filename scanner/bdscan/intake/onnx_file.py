@@ -53,9 +53,13 @@ def external_files(path: Path) -> tuple[Path, ...]:
     files = []
     for name in names:
         file = path.parent / name
-        if not file.resolve().is_relative_to(folder):
+        try:
+            inside, there = file.resolve().is_relative_to(folder), file.is_file()
+        except (OSError, ValueError, RuntimeError):  # too long a name, a zero byte, a loop of links
+            raise CannotJudge(f"model {path}: its weights file {name[:100]!r} is no usable path") from None
+        if not inside:
             raise CannotJudge(f"model {path}: its weights are said to lie outside its folder ({name[:100]!r})")
-        if not file.is_file():
+        if not there:
             raise UsageError(f"model {path}: its weights file {name[:100]!r} is missing; it belongs beside the model")
         files.append(file)
     return tuple(files)

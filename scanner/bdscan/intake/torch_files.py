@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from bdscan.errors import CannotJudge, UsageError
 from bdscan.intake.allowed import allowed_globals
+from bdscan.intake.archive import check_archive
+from bdscan.intake.sound import check_tensors
 
 NESTING = (
     "state_dict",
@@ -43,6 +44,10 @@ class Checkpoint:
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """UsageError for a truncated file or one without weights; CannotJudge for a pickle that wants other objects."""
+    with path.open("rb") as stream:
+        zipped = stream.read(4) == b"PK\x03\x04"
+    if zipped:
+        check_archive(path)
     try:
         with torch.serialization.safe_globals(list(allowed_globals())):
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -50,14 +55,25 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise
     except Exception as error:  # the unpickler meets hostile bytes: any type of error may come out
         raise _refusal(path, error) from None
-    return _find(path, content, ())
+    try:
+        found = _find(path, content, ())
+        check_tensors((found.state or {}).items())
+    except (UsageError, CannotJudge, MemoryError):
+        raise
+    except Exception as error:  # objects put together by the file behave as it likes
+        raise CannotJudge(f"model {path}: what it holds cannot be read ({one_line(error)})") from None
+    return found
 
 
 def read_safetensors(path: Path) -> Checkpoint:
     try:
-        return Checkpoint(None, safetensors.torch.load_file(path, device="cpu"))
-    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        state = safetensors.torch.load_file(path, device="cpu")
+    except MemoryError:
+        raise
+    except Exception as error:  # a library meets hostile bytes
         raise UsageError(f"model {path}: a damaged safetensors file ({one_line(error)})") from None
+    check_tensors(state.items())
+    return Checkpoint(None, state)
 
 
 def _find(path: Path, content: Any, keys: tuple[str, ...]) -> Checkpoint:
@@ -72,7 +88,8 @@ def _find(path: Path, content: Any, keys: tuple[str, ...]) -> Checkpoint:
                 return _find(path, content[key], (*keys, key))
         if tensors:
             return Checkpoint(None, tensors, notes)
-        nested = [key for key, value in content.items() if _holds_tensors(value)]
+        seen: set[int] = set()
+        nested = [key for key, value in content.items() if _holds_tensors(value, seen)]
         if len(nested) == 1:
             return _find(path, content[nested[0]], (*keys, str(nested[0])))
         if nested:
@@ -81,12 +98,14 @@ def _find(path: Path, content: Any, keys: tuple[str, ...]) -> Checkpoint:
     raise UsageError(f"model {path}: holds no weights (a {type(content).__name__})")
 
 
-def _holds_tensors(value: Any, depth: int = 0) -> bool:
+def _holds_tensors(value: Any, seen: set[int], depth: int = 0) -> bool:
+    """`seen`: mappings looked at already. A file can hold one mapping in millions of places."""
     if isinstance(value, Tensor | nn.Module):
         return True
-    return (
-        isinstance(value, Mapping) and depth < MAX_DEPTH and any(_holds_tensors(v, depth + 1) for v in value.values())
-    )
+    if not isinstance(value, Mapping) or depth == MAX_DEPTH or id(value) in seen:
+        return False
+    seen.add(id(value))
+    return any(_holds_tensors(inner, seen, depth + 1) for inner in value.values())
 
 
 def _refusal(path: Path, error: Exception) -> Exception:

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from bdscan.errors import UsageError
+from bdscan.intake.archive import check_archive
+from bdscan.intake.script_code import check_script_code
 from bdscan.intake.torch_files import one_line
 
 SOFTMAX = ("aten::softmax", "aten::log_softmax")
@@ -16,9 +18,13 @@ SOFTMAX = ("aten::softmax", "aten::log_softmax")
 
 def read_torchscript(path: Path) -> nn.Module:
     """The program as a module; running it is left to the caller. UsageError where the archive cannot be read."""
+    check_archive(path)
+    check_script_code(path)
     try:
         module = _load(path, torch.device("cpu"))
-    except (RuntimeError, ValueError, OSError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # the program's own errors come as many types
         raise UsageError(f"model {path}: not a TorchScript file that can be read ({one_line(error)})") from None
     return module
 

@@ -22,8 +22,14 @@ def worker_environment(settings: Settings, private: str, given: Mapping[str, str
     environment = {name: given[name] for name in KEPT if name in given}
     environment |= {"HOME": private, "TMPDIR": private}
     environment |= {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+    environment["ORT_DISABLE_TELEMETRY"] = "1"  # the sandbox blocks it; where there is none, this asks
     environment["OMP_WAIT_POLICY"] = "PASSIVE"  # threads that spin while they wait stall each other on a busy machine
-    environment |= {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+    environment |= {
+        "PYTHONHASHSEED": "0",
+        "PYTHONUTF8": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    }
     if site.ENABLE_USER_SITE:
         environment["PYTHONUSERBASE"] = site.getuserbase()  # packages installed for the user are found from HOME
     return environment

@@ -9,13 +9,12 @@ from typing import Final
 from bdscan.report import Isolation
 from bdscan.settings import Settings
 
-GIB: Final = 2**30
+MIB, GIB = 2**20, 2**30
 # A CUDA build of torch maps about 3 GiB before it allocates anything, and each thread's arena reserves address space.
 ADDRESS_SLACK: Final = 8 * GIB
-LARGEST_FILE: Final = 2 * GIB
+LARGEST_FILE: Final = 256 * MIB
 OPEN_FILES: Final = 512
 CPU_GRACE: Final = 30  # seconds between the signal that ends a worker over its CPU time, and the kill
-NOT_YET: Final = ("file system sandbox", "system call filter")
 
 
 def apply_limits(settings: Settings, cuda: bool) -> Isolation:
@@ -29,11 +28,11 @@ def apply_limits(settings: Settings, cuda: bool) -> Isolation:
     wanted = {
         f"memory {settings.memory_gb:g} GiB": (resource.RLIMIT_DATA, memory),
         f"CPU time {cpu} s": (resource.RLIMIT_CPU, cpu),
-        f"file size {LARGEST_FILE // GIB} GiB": (resource.RLIMIT_FSIZE, LARGEST_FILE),
+        f"file size {LARGEST_FILE // MIB} MiB": (resource.RLIMIT_FSIZE, LARGEST_FILE),
         f"{OPEN_FILES} open files": (resource.RLIMIT_NOFILE, OPEN_FILES),
         "no core dump": (resource.RLIMIT_CORE, 0),
     }
-    missing = list(NOT_YET)
+    missing: list[str] = []
     if cuda:
         missing.append("address space (CUDA)")
     else:

@@ -15,11 +15,13 @@ from typing import IO, Final
 from bdscan.errors import CannotJudge, UsageError
 from bdscan.formats.text import shorten, visible
 from bdscan.jail.environment import worker_environment
+from bdscan.jail.scratch import overfull
 from bdscan.jail.wire import Failure, Reader, Step, WireError
 from bdscan.report import Report
 from bdscan.settings import Settings
 
 WORKER: Final = "bdscan.jail.worker"
+BETWEEN_LOOKS: Final = 1.0  # seconds
 CHUNK: Final = 2**16
 LOG_TAIL: Final = 4_000
 LINE_LENGTH: Final = 600
@@ -51,7 +53,7 @@ def run_isolated(settings: Settings, progress: Progress) -> Report:
             finally:
                 os.close(sending)
             try:
-                return _listen(worker, receiving, settings.time_limit, progress, log)
+                return _listen(worker, receiving, settings.time_limit, private, progress, log)
             finally:
                 _end(worker)
         finally:
@@ -79,13 +81,18 @@ def _start(settings: Settings, private: str, channel: int, log: IO[bytes]) -> su
 
 
 def _listen(
-    worker: subprocess.Popen[bytes], channel: int, time_limit: float, progress: Progress, log: IO[bytes]
+    worker: subprocess.Popen[bytes], channel: int, time_limit: float, private: str, progress: Progress, log: IO[bytes]
 ) -> Report:
     reader, deadline = Reader(), time.monotonic() + time_limit
+    look = time.monotonic() + BETWEEN_LOOKS
     with selectors.DefaultSelector() as selector:
         selector.register(channel, selectors.EVENT_READ)
         while (left := deadline - time.monotonic()) > 0:
-            if not selector.select(left):
+            if time.monotonic() >= look:
+                look = time.monotonic() + BETWEEN_LOOKS
+                if overfull(private):
+                    raise CannotJudge("the worker filled its private folder; no scan needs that, the model is hostile")
+            if not selector.select(min(left, BETWEEN_LOOKS)):
                 continue
             chunk = os.read(channel, CHUNK)
             if not chunk:

@@ -12,12 +12,14 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, ValidationError
 
+from bdscan.formats.text import shorten, visible
 from bdscan.report import Name, Report, Value
 
 HEADER: Final = struct.Struct(">cI")
 KIB, MIB = 2**10, 2**20
 MESSAGE_LENGTH: Final = 2_000
 TRACE_LENGTH: Final = 20_000
+MOST_OF_A_NAME: Final = 120
 
 
 class WireError(Exception):
@@ -60,7 +62,9 @@ def parse(kind: bytes, payload: bytes) -> Frame:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"][:6])
-        raise WireError(f"{MODELS[kind].__name__} is invalid at {where or 'its start'}: {first['msg']}") from None
+        where = shorten(visible(where), MOST_OF_A_NAME) or "its start"  # keys are the sender's own
+        fault = shorten(visible(first["msg"]), 2 * MOST_OF_A_NAME)
+        raise WireError(f"{MODELS[kind].__name__} is invalid at {where}: {fault}") from None
 
 
 class Reader:

@@ -1,7 +1,9 @@
 """The process that opens the model: `python -P -m bdscan.jail.worker FD`, settings as one JSON line on stdin.
 
-Order matters: everything that must be imported is imported, then the limits fall, then the first byte of the model is
-read. Frames go to the pipe FD; whatever a library prints goes where the parent sent stdout and stderr.
+Order matters. The sandbox comes first, while there is one thread: Landlock does not hold for threads that run already,
+and torch and onnxruntime start some when they are imported (onnxruntime's tries to reach the network). Then they are
+imported, then the limits fall, then the first byte of the model is parsed. Frames go to the pipe FD; whatever a library
+prints goes where the parent sent stdout and stderr.
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ from typing import BinaryIO, Final
 from bdscan.errors import CannotJudge, UsageError
 from bdscan.jail.compute import deterministic, uses_cuda
 from bdscan.jail.limits import apply_limits
+from bdscan.jail.sandbox import COMPLETE, enter
 from bdscan.jail.wire import MESSAGE_LENGTH, TRACE_LENGTH, Failure, Frame, Step, encode
-from bdscan.report import Report
+from bdscan.report import Isolation, Report
 from bdscan.settings import Settings
 
 SETTINGS_LENGTH: Final = 1_000_000
@@ -35,21 +38,31 @@ def main() -> int:
         send = _sender(out)
         try:
             settings = Settings.model_validate_json(sys.stdin.buffer.readline(SETTINGS_LENGTH))
+            walls = enter(settings, os.environ["TMPDIR"])
             threading.Thread(target=_end_with_parent, daemon=True).start()
-            send(_scan(settings, _throttled(send)))
+            _require(settings, walls)
+            send(_scan(settings, walls, _throttled(send)))
         except Exception as error:
             send(_failure(error))
     return 0
 
 
-def _scan(settings: Settings, progress: Callable[[str, float], None]) -> Report:
+def _require(settings: Settings, walls: Isolation) -> None:
+    if settings.require_sandbox and walls.level != COMPLETE:
+        raise UsageError(f"--require-sandbox: this system does not give it; missing: {'; '.join(walls.missing)}")
+
+
+def _scan(settings: Settings, walls: Isolation, progress: Callable[[str, float], None]) -> Report:
     import onnxruntime  # noqa: F401
     import torch  # noqa: F401
 
     from bdscan.pipeline import run as run_pipeline
 
     sys.dont_write_bytecode = True  # an --arch file's folder is the user's
-    isolation = apply_limits(settings, cuda=uses_cuda(settings))
+    limits = apply_limits(settings, cuda=uses_cuda(settings))
+    isolation = walls.model_copy(
+        update={"limits": (*walls.limits, *limits.limits), "missing": (*walls.missing, *limits.missing)}
+    )
     with deterministic(settings):
         report = run_pipeline(settings, progress)
     run = report.run.model_copy(update={"peak_memory_mb": peak_memory_mb()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ def check_against_onnxruntime(model: OnnxModel, path: Path, x: NDArray[np.float3
     `inf` where either has a value that is not finite: such a model cannot be called equal.
     Raises OnnxError where onnxruntime refuses the file or the input.
     """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # or it sends usage data from where there is no sandbox
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

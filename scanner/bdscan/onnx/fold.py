@@ -10,8 +10,9 @@ from torch import Tensor
 from bdscan.onnx.errors import OnnxError
 from bdscan.onnx.graph import Graph, Node, Shape
 from bdscan.onnx.ops import OPERATORS
-from bdscan.onnx.ops.registry import host_inputs
+from bdscan.onnx.ops.registry import MAX_ELEMENTS, check_size, host_inputs
 
+MAX_KNOWN = 2**26  # elements computed at load: shapes, masks, and the odd constant
 _PROBES = (1, 2, 5)  # batch sizes: what is equal in all three does not depend on the batch
 _FAILURES = (
     RuntimeError,
@@ -82,7 +83,9 @@ def _abstract_run(graph: Graph, batch: int) -> dict[str, Tensor]:
         shape = given.shape
         if shape and None not in shape[1:]:
             sizes = [batch if s is None else s for s in shape]
+            check_size(sizes)
             values[given.name] = torch.empty(sizes, dtype=given.dtype, device="meta")
+    made = 0  # elements of real results: views count too, so this is no less than what is kept
     for node in graph.nodes:
         if node.op == "If" or not all(name in values for name in node.inputs if name):
             continue
@@ -95,6 +98,11 @@ def _abstract_run(graph: Graph, batch: int) -> dict[str, Tensor]:
                 results = apply(node, arguments, graph.opset)
         except OnnxError:
             continue  # needs data, or is wrong: the real run will tell
+        made += sum(value.numel() for value in results if value is not None and not value.is_meta)
+        largest = max((value.numel() for value in results if value is not None), default=0)
+        if made > MAX_KNOWN or largest > MAX_ELEMENTS:
+            asked, limit = (made, MAX_KNOWN) if made > MAX_KNOWN else (largest, MAX_ELEMENTS)
+            raise OnnxError(f"{node.label} makes {asked} elements; the limit is {limit}")
         values |= {
             name: value for name, value in zip(node.outputs, results, strict=False) if name and value is not None
         }

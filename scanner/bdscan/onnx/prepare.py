@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import onnx
@@ -13,6 +14,7 @@ from bdscan.onnx.errors import OnnxError
 
 MAX_FILE = 2**31 - 1  # protobuf's own limit
 MAX_NODES = 200_000
+MAX_OUTPUTS = 1000
 OLDEST_OPSET = 7  # from here on the handlers know every form themselves; before, broadcasting was an attribute
 _NEWEST_IR = 64
 
@@ -37,11 +39,38 @@ def parse(path: Path) -> onnx.ModelProto:
         raise OnnxError(f"{path.name} is not an ONNX model")
     if not proto.graph.output:
         raise OnnxError(f"{path.name} holds a graph without outputs")
+    strings = [*_strings(proto.graph), *(text for o in proto.opset_import for text in (o.domain,))]
+    for function in proto.functions:
+        strings += [function.name, function.domain, *function.input, *function.output, *_node_strings(function.node)]
+    if not all(isinstance(text, str) for text in strings):
+        raise OnnxError(f"{path.name} has names that are not UTF-8")
     return proto
+
+
+def _strings(graph: onnx.GraphProto) -> Iterator[str | bytes]:
+    """Every name in a graph. Protobuf hands over as bytes what is no UTF-8."""
+    for tensor in graph.initializer:
+        yield tensor.name
+        for entry in tensor.external_data:
+            yield from (entry.key, entry.value)
+    for value in (*graph.input, *graph.output):
+        yield value.name
+    yield from _node_strings(graph.node)
+
+
+def _node_strings(nodes: Iterable[onnx.NodeProto]) -> Iterator[str | bytes]:
+    for node in nodes:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        for attribute in node.attribute:
+            yield attribute.name
+            for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+                yield from _strings(inner)
 
 
 def prepare(proto: onnx.ModelProto) -> onnx.ModelProto:
     """Local functions inlined, very old opsets raised.  What the file claims about inner shapes is not read."""
+    if len(proto.graph.output) > MAX_OUTPUTS:  # onnxruntime's time grows with their square
+        raise OnnxError(f"the graph has {len(proto.graph.output)} outputs; at most {MAX_OUTPUTS} are read")
     if proto.functions:
         proto = _inline(proto)
     opset = next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), None)

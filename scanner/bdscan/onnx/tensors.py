@@ -26,6 +26,10 @@ _TYPED: dict[int, str] = {
     TensorProto.UINT32: "uint64_data",
     TensorProto.UINT64: "uint64_data",
 }
+# Every field that can hold a tensor's values; readers differ in which they take where a file fills two
+_PLACES = (
+    "raw_data", "external_data", "float_data", "double_data", "int32_data", "int64_data", "uint64_data", "string_data",
+)  # fmt: skip
 
 
 class TensorReader:
@@ -46,6 +50,8 @@ class TensorReader:
         self.total += size
         if self.total > MAX_BYTES:
             raise OnnxError(f"the model's tensors are larger than {MAX_BYTES // 2**30} GiB together")
+        if len(kept := [name for name in _PLACES if len(getattr(proto, name))]) > 1:
+            raise OnnxError(f"tensor {proto.name!r} holds its data in several places ({', '.join(kept)})")
         if proto.data_location == TensorProto.EXTERNAL:
             return _from_bytes(self._external(proto, size), dtype, shape)
         if proto.HasField("segment"):
@@ -95,6 +101,8 @@ def read_sidecar(folder: Path, location: str, offset: int, length: int) -> bytes
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise OnnxError(f"external data {location!r} is not a plain file")
+        if status.st_nlink > 1:  # an archive can link to any file of the same disk, and nothing else would show it
+            raise OnnxError(f"external data {location!r} is a hard link; copy the file")
         if offset + length > status.st_size:
             raise OnnxError(f"external data {location!r} has {status.st_size} bytes, {offset + length} are asked for")
         file.seek(offset)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bdscan.onnx.ops.registry import Attrs, op
+from bdscan.onnx.errors import OnnxError
+from bdscan.onnx.ops.registry import Attrs, check_size, op
 
 
 @op("MatMul")
@@ -27,8 +28,23 @@ def gemm(a: Tensor, b: Tensor, c: Tensor | None = None, *, attrs: Attrs, opset: 
 
 @op("Einsum")
 def einsum(*operands: Tensor, attrs: Attrs, opset: int) -> Tensor:
-    result: Tensor = torch.einsum(attrs["equation"].replace(" ", ""), *operands)
+    equation = attrs["equation"].replace(" ", "")
+    if len(operands) > 2:  # torch joins them one by one, and what it makes on the way is not in the result's size
+        check_size([*_sizes(equation, operands).values()])
+    result: Tensor = torch.einsum(equation, *operands)
     return result
+
+
+def _sizes(equation: str, operands: tuple[Tensor, ...]) -> dict[str, int]:
+    """The size of each index."""
+    if "." in equation:
+        raise OnnxError("Einsum of more than two operands with `...` is not supported")
+    terms = equation.partition("->")[0].split(",")
+    return {
+        index: size
+        for term, operand in zip(terms, operands, strict=True)
+        for index, size in zip(term, operand.shape, strict=True)
+    }
 
 
 @op("Det")
