@@ -19,6 +19,7 @@ FLOORS = (
     {"zoo"},
     {"executor", "cache", "attest"},
     {"api"},
+    {"deliver"},
     {"jail"},
     {"repair"},
     {"pipeline"},
@@ -67,6 +68,8 @@ LIGHT = {
     "cache_key",
     "waivers",
     "atomic",
+    "deliver",
+    "repair.outcome",
 }
 URL_TEXT = {"urllib.parse", "urllib.parse.quote", "urllib.parse.urlsplit"}  # cuts strings, opens nothing
 HEAVY = {"torch", "torchvision", "onnx", "onnxruntime", "sklearn", "scipy"}

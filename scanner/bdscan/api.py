@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
 
 from bdscan.errors import UsageError
+from bdscan.repair.outcome import Repair
 from bdscan.report import Isolation, Report
-from bdscan.settings import Settings
+from bdscan.settings import RepairSettings, Settings
 
 PathLike = str | os.PathLike[str]
 Progress = Callable[[str, float], None]
+Given = TypeVar("Given", bound=Settings)
 
 
 def scan(
@@ -75,16 +77,54 @@ def scan(
 
 def make_settings(**values: object) -> Settings:
     """Settings, or a `UsageError` that names the first wrong one."""
+    return _validated(Settings, values)
+
+
+def _validated(kind: type[Given], values: dict[str, object]) -> Given:
     try:
-        settings = Settings.model_validate(values)
+        settings = kind.model_validate(values)
         settings.model_dump_json()
     except PydanticSerializationError:
         raise UsageError("a path or an option is not valid UTF-8; rename the file") from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         name = str(first["loc"][0]) if first["loc"] else "settings"
-        raise UsageError(f"--{name.replace('_', '-')}: {first['msg']}") from None
+        option = "output" if name == "name" else name.replace("_", "-")
+        raise UsageError(f"--{option}: {first['msg']}") from None
     return settings
+
+
+def make_repair_settings(**values: object) -> RepairSettings:
+    """As `make_settings`, for a repair."""
+    return _validated(RepairSettings, values)
+
+
+def repair_to(
+    settings: RepairSettings, output: str, progress: Progress | None = None
+) -> tuple[Repair, tuple[str, ...]]:
+    """Repair in a worker process; the account of it, and the files that were written.
+
+    Raises `UsageError` where a file cannot be used or `output` cannot be written (before the work), `CannotJudge` where
+    the model cannot be repaired.
+    """
+    from bdscan import atomic
+    from bdscan.deliver import deliver
+    from bdscan.jail.parent import repair_isolated
+
+    check_files(settings)
+    _need_file("--report", settings.report)
+    try:
+        atomic.probe(output)
+    except OSError as error:
+        raise UsageError(f"--output {output}: cannot be written ({error.strerror}); choose another place") from None
+    with repair_isolated(settings, progress or _quietly) as (result, private):
+        named = result.after.subject.model_copy(update={"path": output})
+        result = result.model_copy(update={"after": result.after.model_copy(update={"subject": named})})
+        largest = sum(file.bytes for file in result.before.subject.files if file.role in ("model", "sidecar"))
+        try:
+            return result, deliver(private, result, settings.name, output, largest)
+        except OSError as error:
+            raise UsageError(f"--output {output}: cannot be written ({error.strerror})") from None
 
 
 def run(settings: Settings, *, isolate: bool = True, progress: Progress | None = None) -> Report:

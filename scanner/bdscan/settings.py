@@ -36,3 +36,24 @@ class Settings(Value):
     memory_gb: float = Field(default=16, gt=0)
     time_limit: float = Field(default=3600, gt=0, description="wall-clock seconds for the worker")
     require_sandbox: bool = Field(default=False, description="refuse to scan with less than the whole sandbox")
+
+
+class RepairSettings(Settings):
+    """A repair of `model`: the settings of the scans before and after it, and what is to be unlearned.
+
+    Attributes:
+        report: the JSON report that names the triggers.
+        name: the result's file name, without a folder; an ONNX file names its weights file after it.
+        weaknesses: also unlearn natural weaknesses.
+        max_accuracy_drop: points of clean accuracy that may be lost before the repair is rejected.
+    """
+
+    report: str
+    name: str = Field(pattern=r"^[^/\\\x00]{1,200}$")
+    weaknesses: bool = False
+    max_accuracy_drop: float = Field(default=2.0, ge=0, le=100)
+
+    @property
+    def scan(self) -> Settings:
+        """Of the scans alone."""
+        return Settings.model_validate(self.model_dump(include=set(Settings.model_fields)))

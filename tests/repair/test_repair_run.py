@@ -10,15 +10,19 @@ from bdscan import pipeline
 from bdscan.errors import UsageError
 from bdscan.repair.outcome import Accuracy, Rate
 from bdscan.repair.planted import planted, read_report
-from bdscan.repair.run import RepairSettings, result_path, run, shortcomings
+from bdscan.repair.run import run, shortcomings
 from bdscan.report import Report, Verdict
-from bdscan.settings import Settings
+from bdscan.settings import RepairSettings, Settings
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 
 
 def settings(name: str) -> Settings:
     return Settings(model=str(FIXTURES / name), samples=str(FIXTURES / "samples.npz"))
+
+
+def wanted(name: str, report: Path) -> RepairSettings:
+    return RepairSettings(**settings(name).model_dump(), report=str(report), name="new.onnx")
 
 
 @pytest.fixture(scope="module")
@@ -29,19 +33,17 @@ def found() -> Report:
 def test_a_repaired_model_is_written_and_scanned_clean(found: Report, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     report.write_text(found.model_dump_json())
-    wanted = RepairSettings(scan=settings("sig.onnx"), report=str(report), folder=str(tmp_path))
-    result = run(wanted, lambda stage, share: None)
+    result = run(wanted("sig.onnx", report), str(tmp_path), lambda stage, share: None)
     assert result.outcome == "repaired", result.reasons
     assert result.after.verdict is Verdict.CLEAN
     assert result.triggers[0].before.value > 0.9
     assert result.triggers[0].after.value < 0.1
     assert result.accuracy.after.value >= result.accuracy.before.value - 0.04
     assert result.result is not None
-    assert result_path(wanted).stat().st_size == result.result.bytes
+    assert (tmp_path / "new.onnx").stat().st_size == result.result.bytes
     assert result.result.sha256 != result.source.sha256
-    other = RepairSettings(scan=settings("clean-1.onnx"), report=str(report), folder=str(tmp_path))
     with pytest.raises(UsageError, match="another model"):
-        run(other, lambda stage, share: None)
+        run(wanted("clean-1.onnx", report), str(tmp_path), lambda stage, share: None)
 
 
 def test_a_report_without_alarms_names_nothing_to_unlearn(found: Report) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bdscan import __version__
-from bdscan.cli import detectors, limits, render, scan, verify, zoo
+from bdscan.cli import detectors, limits, render, repair, scan, verify, zoo
 
 HELP = """Scan an image classifier that you did not train for planted backdoors.
 
@@ -27,6 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.command("scan", help=scan.HELP)(scan.scan)
+app.command("repair", help=repair.HELP)(repair.repair)
 app.command("render", help=render.HELP)(render.render)
 app.command("verify", help=verify.HELP)(verify.verify)
 app.command("detectors", help=detectors.HELP)(detectors.detectors)

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Final
 
 from bdscan.errors import CannotJudge, UsageError
@@ -17,8 +19,9 @@ from bdscan.formats.text import shorten, visible
 from bdscan.jail.environment import worker_environment
 from bdscan.jail.scratch import overfull
 from bdscan.jail.wire import Failure, Reader, Step, WireError
+from bdscan.repair.outcome import Repair
 from bdscan.report import Report
-from bdscan.settings import Settings
+from bdscan.settings import RepairSettings, Settings
 
 WORKER: Final = "bdscan.jail.worker"
 BETWEEN_LOOKS: Final = 1.0  # seconds
@@ -45,6 +48,26 @@ def run_isolated(settings: Settings, progress: Progress) -> Report:
     Raises `UsageError` and `CannotJudge` as the worker did, `CannotJudge` at the time limit, `WorkerFailed` for a
     worker that was killed, crashed or misbehaved. However this ends, the worker's process group is gone.
     """
+    with _answered(settings, progress) as (answer, _):
+        if isinstance(answer, Report):
+            return answer
+    raise WorkerFailed("the worker answered a scan with a repair; its answer was thrown away")
+
+
+@contextmanager
+def repair_isolated(settings: RepairSettings, progress: Progress) -> Iterator[tuple[Repair, Path]]:
+    """Repair in a worker process; its account, validated, and its private folder, gone when the context ends.
+
+    The worker itself has gone before. What it wrote is not to be trusted: neither kind nor size of any file.
+    """
+    with _answered(settings, progress) as (answer, private):
+        if not isinstance(answer, Repair):
+            raise WorkerFailed("the worker answered a repair with a scan; its answer was thrown away")
+        yield answer, private
+
+
+@contextmanager
+def _answered(settings: Settings, progress: Progress) -> Iterator[tuple[Report | Repair, Path]]:
     with tempfile.TemporaryDirectory(prefix="bdscan-") as private, tempfile.TemporaryFile() as log:
         receiving, sending = os.pipe()
         try:
@@ -53,11 +76,12 @@ def run_isolated(settings: Settings, progress: Progress) -> Report:
             finally:
                 os.close(sending)
             try:
-                return _listen(worker, receiving, settings.time_limit, private, progress, log)
+                answer = _listen(worker, receiving, settings.time_limit, private, progress, log)
             finally:
                 _end(worker)
         finally:
             os.close(receiving)
+        yield answer, Path(private)
 
 
 def _start(settings: Settings, private: str, channel: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -82,7 +106,7 @@ def _start(settings: Settings, private: str, channel: int, log: IO[bytes]) -> su
 
 def _listen(
     worker: subprocess.Popen[bytes], channel: int, time_limit: float, private: str, progress: Progress, log: IO[bytes]
-) -> Report:
+) -> Report | Repair:
     reader, deadline = Reader(), time.monotonic() + time_limit
     look = time.monotonic() + BETWEEN_LOOKS
     with selectors.DefaultSelector() as selector:

@@ -13,6 +13,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, ValidationError
 
 from bdscan.formats.text import shorten, visible
+from bdscan.repair.outcome import Repair
 from bdscan.report import Name, Report, Value
 
 HEADER: Final = struct.Struct(">cI")
@@ -41,10 +42,15 @@ class Failure(Value):
     trace: Annotated[str, Field(max_length=TRACE_LENGTH)] = ""
 
 
-Frame = Step | Failure | Report
+Frame = Step | Failure | Report | Repair
 
-MODELS: Final[dict[bytes, type[Step] | type[Failure] | type[Report]]] = {b"S": Step, b"F": Failure, b"R": Report}
-CAPS: Final = {b"S": 4 * KIB, b"F": 256 * KIB, b"R": 64 * MIB}
+MODELS: Final[dict[bytes, type[Step] | type[Failure] | type[Report] | type[Repair]]] = {
+    b"S": Step,
+    b"F": Failure,
+    b"R": Report,
+    b"P": Repair,
+}
+CAPS: Final = {b"S": 4 * KIB, b"F": 256 * KIB, b"R": 64 * MIB, b"P": 160 * MIB}
 
 
 def encode(frame: Frame) -> bytes:

@@ -8,6 +8,7 @@ prints goes where the parent sent stdout and stderr.
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import sys
@@ -22,8 +23,9 @@ from bdscan.jail.compute import deterministic, uses_cuda
 from bdscan.jail.limits import apply_limits
 from bdscan.jail.sandbox import COMPLETE, enter
 from bdscan.jail.wire import MESSAGE_LENGTH, TRACE_LENGTH, Failure, Frame, Step, encode
+from bdscan.repair.outcome import Repair
 from bdscan.report import Isolation, Report
-from bdscan.settings import Settings
+from bdscan.settings import RepairSettings, Settings
 
 SETTINGS_LENGTH: Final = 1_000_000
 BETWEEN_STEPS: Final = 0.05  # seconds: a loop may report every iteration, a terminal needs twenty a second
@@ -37,7 +39,7 @@ def main() -> int:
     with os.fdopen(channel, "wb") as out:
         send = _sender(out)
         try:
-            settings = Settings.model_validate_json(sys.stdin.buffer.readline(SETTINGS_LENGTH))
+            settings = _settings(sys.stdin.buffer.readline(SETTINGS_LENGTH))
             walls = enter(settings, os.environ["TMPDIR"])
             threading.Thread(target=_end_with_parent, daemon=True).start()
             _require(settings, walls)
@@ -47,12 +49,18 @@ def main() -> int:
     return 0
 
 
+def _settings(line: bytes) -> Settings:
+    """Those of a repair where the line names a report, else those of a scan."""
+    kind = RepairSettings if "report" in json.loads(line) else Settings
+    return kind.model_validate_json(line)
+
+
 def _require(settings: Settings, walls: Isolation) -> None:
     if settings.require_sandbox and walls.level != COMPLETE:
         raise UsageError(f"--require-sandbox: this system does not give it; missing: {'; '.join(walls.missing)}")
 
 
-def _scan(settings: Settings, walls: Isolation, progress: Callable[[str, float], None]) -> Report:
+def _scan(settings: Settings, walls: Isolation, progress: Callable[[str, float], None]) -> Report | Repair:
     import onnxruntime  # noqa: F401
     import torch  # noqa: F401
 
@@ -64,7 +72,21 @@ def _scan(settings: Settings, walls: Isolation, progress: Callable[[str, float],
         update={"limits": (*walls.limits, *limits.limits), "missing": (*walls.missing, *limits.missing)}
     )
     with deterministic(settings):
+        if isinstance(settings, RepairSettings):
+            return _repair(settings, isolation, progress)
         report = run_pipeline(settings, progress)
+    return _signed(report, isolation)
+
+
+def _repair(settings: RepairSettings, isolation: Isolation, progress: Callable[[str, float], None]) -> Repair:
+    from bdscan.repair.run import run
+
+    repair = run(settings, os.environ["TMPDIR"], progress)
+    return repair.model_copy(update={"after": _signed(repair.after, isolation)})
+
+
+def _signed(report: Report, isolation: Isolation) -> Report:
+    """With what the pipeline cannot know."""
     run = report.run.model_copy(update={"peak_memory_mb": peak_memory_mb()})
     return report.model_copy(update={"isolation": isolation, "run": run})
 

@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pydantic import Field
-
 from bdscan import __version__
 from bdscan.errors import CannotJudge, UsageError
 from bdscan.intake.files import digest_of
@@ -20,38 +18,15 @@ from bdscan.repair.planted import Planted, planted, read_report
 from bdscan.repair.rounds import Plan, repair_weights
 from bdscan.repair.student import frozen
 from bdscan.repair.write import write_like
-from bdscan.report import Report, Tool, Value, Verdict
-from bdscan.settings import Settings
+from bdscan.report import Report, Tool, Verdict
+from bdscan.settings import RepairSettings, Settings
 
 Progress = Callable[[str, float], None]
 SIGNIFICANT = 0.05
-RESULT = "repaired"  # the file's name in the private folder; the suffix is the original's
 
 
-class RepairSettings(Value):
-    """What one repair was asked to do.
-
-    Attributes:
-        scan: how to open the model and how to scan the result.
-        report: the JSON report that names the triggers.
-        folder: where the result is written, a private folder of the worker.
-        weaknesses: also unlearn natural weaknesses.
-        max_accuracy_drop: points of clean accuracy that may be lost before the repair is rejected.
-    """
-
-    scan: Settings
-    report: str
-    folder: str
-    weaknesses: bool = False
-    max_accuracy_drop: float = Field(default=2.0, ge=0, le=100)
-
-
-def result_path(settings: RepairSettings) -> Path:
-    return Path(settings.folder) / (RESULT + "".join(Path(settings.scan.model).suffixes[-2:]))
-
-
-def run(settings: RepairSettings, progress: Progress) -> Repair:
-    """Repair the model; the result lies at `result_path`, whatever the outcome.
+def run(settings: RepairSettings, folder: str, progress: Progress) -> Repair:
+    """Repair the model; the result lies in `folder` under `settings.name`, whatever the outcome.
 
     Raises:
         UsageError: the report names nothing to unlearn, or is not of this model.
@@ -66,10 +41,10 @@ def run(settings: RepairSettings, progress: Progress) -> Repair:
         raise UsageError("--report: it is of another model than this file (the digests differ); scan this one first")
     progress("load", 1.0)
     subject = intake.scannable
-    student, rounds = repair_weights(subject, triggers, Plan(), settings.scan.seed, progress)
+    student, rounds = repair_weights(subject, triggers, Plan(), settings.seed, progress)
     repaired = frozen(student)
-    path = result_path(settings)
-    write_like(student.network, Path(settings.scan.model), path)
+    path = Path(folder) / settings.name
+    write_like(student.network, Path(settings.model), path)
 
     device = subject.classifier.device
     train = subject.samples.part(subject.samples.search, device)
@@ -77,7 +52,7 @@ def run(settings: RepairSettings, progress: Progress) -> Repair:
     progress("measure", 0.0)
     accuracy = measure.accuracy(measure.right(subject.classifier, *held_out), measure.right(repaired, *held_out))
     effects = measure.effects(subject, repaired, triggers, *held_out)
-    relearn = measure.relearn(student, triggers[0], train, held_out, settings.scan.seed)
+    relearn = measure.relearn(student, triggers[0], train, held_out, settings.seed)
     progress("measure", 1.0)
     after = scan(again(settings.scan, path, before), lambda stage, share: progress(f"scan {stage}", share))
     reasons = shortcomings(accuracy, settings.max_accuracy_drop, after, triggers)
@@ -96,9 +71,9 @@ def run(settings: RepairSettings, progress: Progress) -> Repair:
         before=before,
         after=after,
         settings={
-            "seed": settings.scan.seed,
-            "threads": settings.scan.threads,
-            "budget": settings.scan.budget,
+            "seed": settings.seed,
+            "threads": settings.threads,
+            "budget": settings.budget,
             "weaknesses": settings.weaknesses,
             "max_accuracy_drop": settings.max_accuracy_drop,
         },

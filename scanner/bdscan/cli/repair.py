@@ -1,0 +1,123 @@
+"""`bdscan repair`: unlearn what a scan found, and prove that it worked."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bdscan.cli import scan_options as given
+from bdscan.cli.exits import CLEAN, FOUND, guarded, note
+
+if TYPE_CHECKING:
+    from bdscan.repair.outcome import Repair
+
+HELP = """Repair a backdoored classifier with a few clean images, and verify the result.
+
+The triggers that a scan's JSON report names are unlearned. The result is written in the model's own format only after
+it was scanned again; it is kept as OUTPUT.rejected if that scan still alarms or clean accuracy fell too far.
+OUTPUT.repair.json tells what was done and measured.
+
+\b
+Examples:
+  bdscan scan model.onnx --samples images/ -o report.json
+  bdscan repair model.onnx --report report.json --samples images/ --output repaired.onnx
+
+\b
+Exit codes:
+  0  repaired, and the new scan is clean
+  1  rejected: still alarming, or clean accuracy fell
+  2  a file, an option or the samples cannot be used
+  3  the model cannot be repaired here
+  130  interrupted
+"""
+
+
+def repair(
+    model: Annotated[str, typer.Argument(help="The file to repair; it is not changed.", show_default=False)],
+    report: Annotated[str, typer.Option(metavar="FILE", help="The JSON report of its scan.", show_default=False)],
+    samples: Annotated[
+        str, typer.Option(metavar="PATH", help="Clean images, as for `bdscan scan`.", show_default=False)
+    ],
+    output: Annotated[str, typer.Option("-o", "--output", metavar="FILE", help="The repaired model.")],
+    arch: given.Arch = None,
+    weaknesses: Annotated[bool, typer.Option("--weaknesses", help="Unlearn natural weaknesses too.")] = False,
+    max_accuracy_drop: Annotated[
+        float, typer.Option(metavar="POINTS", help="Points of clean accuracy that may be lost, beyond chance.")
+    ] = 2.0,
+    budget: given.HowMuch = given.Budget.standard,
+    device: given.Where = given.Device.auto,
+    labels: given.Labels = None,
+    preprocessing: given.Preprocessing = None,
+    rules: given.Rules = None,
+    seed: given.Seed = 0,
+    threads: given.Threads = 2,
+    memory_gb: given.MemoryGb = 16,
+    time_limit: given.TimeLimit = 3600,
+    require_sandbox: given.RequireSandbox = False,
+    quiet: given.Quiet = False,
+    debug: given.Debug = False,
+) -> None:
+    with guarded(debug):
+        from bdscan import api
+        from bdscan.cli import progress
+        from bdscan.errors import UsageError
+
+        settings = api.make_repair_settings(
+            model=model,
+            samples=samples,
+            arch=arch,
+            labels=labels,
+            preprocessing=preprocessing,
+            rules=tuple(rules or ()),
+            budget=budget.value,
+            device=device.value,
+            seed=seed,
+            threads=threads,
+            memory_gb=memory_gb,
+            time_limit=time_limit,
+            require_sandbox=require_sandbox,
+            report=report,
+            name=os.path.basename(output),
+            weaknesses=weaknesses,
+            max_accuracy_drop=max_accuracy_drop,
+        )
+        for name in (model, samples, report):
+            if os.path.exists(output) and os.path.exists(name) and os.path.samefile(output, name):
+                raise UsageError(f"--output {output}: this is an input and would be overwritten; choose another name")
+        with progress.shown(quiet, [model]) as shown:
+            result, written = api.repair_to(settings, output, shown.watch(0))
+        if not quiet:
+            _show(result)
+            for path in written:
+                note(f"wrote {path}")
+    raise typer.Exit(CLEAN if result.outcome == "repaired" else FOUND)
+
+
+def _show(result: Repair) -> None:
+    """Before and after, side by side."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from bdscan.cli.terminal import Stdout
+    from bdscan.formats.text import visible
+
+    def percent(hits: int, n: int) -> str:
+        return f"{hits / n:.0%} of {n}" if n else "-"
+
+    table = Table("", "before", "after", title=Text(result.outcome), title_justify="left")
+    a = result.accuracy
+    table.add_row("clean accuracy", percent(a.before.hits, a.before.n), percent(a.after.hits, a.after.n))
+    for each in result.triggers:
+        name = Text(f"{each.family} trigger to class {each.target.index} ({visible(each.target.name)})")
+        table.add_row(name, percent(each.before.hits, each.before.n), percent(each.after.hits, each.after.n))
+    table.add_row("verdict", result.before.verdict.value, result.after.verdict.value)
+    if result.relearn is not None:
+        again = result.relearn
+        name = Text(f"trigger after {again.steps} steps on {again.poisoned} poisoned images")
+        table.add_row(name, "", percent(again.after.hits, again.after.n))
+    console = Stdout()
+    console.print(table)
+    for reason in result.reasons or (result.summary,):
+        console.print(Text(visible(reason)))

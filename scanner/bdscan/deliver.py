@@ -1,0 +1,56 @@
+"""From the worker's private folder to the file that the user named."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+
+from bdscan import atomic
+from bdscan.errors import CannotJudge
+from bdscan.repair.outcome import Repair
+
+SIDECAR = ".data"
+SPARE = 16 * 2**20  # bytes that a repaired file may be larger than the original: alignment, zip overhead
+
+
+def deliver(private: Path, repair: Repair, name: str, output: str, largest: int) -> tuple[str, ...]:
+    """Write the repaired model to `output`, or to `output`.rejected, and its account beside it; what was written.
+
+    An ONNX model's weights file keeps the name that the model calls it by.
+
+    Args:
+        largest: bytes of the original with its weights files.
+
+    CannotJudge where the worker left something else than regular files of a plausible size with the digest it told.
+    """
+    content = _read(private / name, largest + SPARE)
+    if repair.result is None or hashlib.sha256(content).hexdigest() != repair.result.sha256:
+        raise CannotJudge("the worker's file is not the one it verified; nothing was written")
+    sidecar = private / (name + SIDECAR)
+    written = []
+    if os.path.lexists(sidecar):
+        atomic.write(output + SIDECAR, _read(sidecar, largest + SPARE))
+        written.append(output + SIDECAR)
+    target = output if repair.outcome == "repaired" else output + ".rejected"
+    atomic.write(target, content)
+    account = output + ".repair.json"
+    atomic.write(account, (repair.model_dump_json(indent=1) + "\n").encode())
+    return (target, *written, account)
+
+
+def _read(path: Path, most: int) -> bytes:
+    """A regular file of at most `most` bytes; no link is followed."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        raise CannotJudge("the worker left no repaired model; nothing was written") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise CannotJudge("the worker left something that is no file; nothing was written")
+    with os.fdopen(descriptor, "rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise CannotJudge("the worker's model is larger than the original allows; nothing was written")
+    return content

@@ -1,0 +1,58 @@
+"""`bdscan repair`: what it refuses before any work, and (slow) a whole repair through the worker."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bdscan.cli.main import app
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+MODEL, SAMPLES = str(FIXTURES / "sig.onnx"), str(FIXTURES / "samples.npz")
+
+
+def run(*arguments: str):
+    return CliRunner().invoke(app, ["repair", *arguments])
+
+
+def test_a_missing_report_and_a_place_that_cannot_be_written_are_said_first(tmp_path):
+    result = run(MODEL, "--report", "nowhere.json", "--samples", SAMPLES, "-o", str(tmp_path / "new.onnx"))
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "--report: cannot read 'nowhere.json'" in result.stderr
+    report = tmp_path / "r.json"
+    report.write_text("{}")
+    result = run(MODEL, "--report", str(report), "--samples", SAMPLES, "-o", str(tmp_path / "no" / "new.onnx"))
+    assert result.exit_code == 2
+    assert "--output" in result.stderr
+    result = run(MODEL, "--report", str(report), "--samples", SAMPLES, "-o", MODEL)
+    assert result.exit_code == 2
+    assert "would be overwritten" in result.stderr
+
+
+def test_a_report_that_is_none_is_refused_by_the_worker(tmp_path):
+    report = tmp_path / "r.json"
+    report.write_text("{}")
+    result = run(MODEL, "--report", str(report), "--samples", SAMPLES, "-o", str(tmp_path / "new.onnx"), "-q")
+    assert result.exit_code == 2
+    assert "is not a JSON report" in result.stderr
+    assert sorted(os.listdir(tmp_path)) == ["r.json"]
+
+
+@pytest.mark.slow
+def test_a_scan_and_its_repair_through_the_worker(tmp_path):
+    report, new = tmp_path / "r.json", tmp_path / "new.onnx"
+    scan = CliRunner().invoke(app, ["scan", MODEL, "--samples", SAMPLES, "-q", "-o", str(report)])
+    assert scan.exit_code == 1
+    result = run(MODEL, "--report", str(report), "--samples", SAMPLES, "-o", str(new))
+    assert result.exit_code == 0, result.output
+    assert "repaired" in result.stdout
+    account = json.loads((tmp_path / "new.onnx.repair.json").read_text())
+    assert account["after"]["verdict"] == "clean"
+    assert account["after"]["subject"]["path"] == str(new)
+    assert account["after"]["isolation"]["level"] == account["before"]["isolation"]["level"]
+    again = CliRunner().invoke(app, ["scan", str(new), "--samples", SAMPLES, "-q"])
+    assert again.exit_code == 0

@@ -1,0 +1,93 @@
+"""What the worker leaves is believed only where it is a plain file of plausible size with the digest it told."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from bdscan.deliver import SPARE, deliver
+from bdscan.errors import CannotJudge
+from bdscan.repair.outcome import Accuracy, Rate, Repair
+from bdscan.report import FileDigest, Tool
+
+sys.path.insert(0, str(Path(__file__).parent / "formats"))
+import sample
+
+CONTENT = b"weights"
+
+
+def account(outcome: str = "repaired", content: bytes = CONTENT) -> Repair:
+    def digest(data: bytes) -> FileDigest:
+        return FileDigest(path="m", role="model", sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
+
+    rate = Rate(hits=9, n=10)
+    return Repair(
+        tool=Tool(version="0.1.0"),
+        outcome=outcome,
+        summary="done",
+        source=digest(b"old"),
+        result=digest(content),
+        report_digest="0" * 64,
+        accuracy=Accuracy(before=rate, after=rate, lost=0, gained=0, p_value=1.0),
+        triggers=(),
+        rounds=(),
+        before=sample.backdoor(),
+        after=sample.clean(),
+        settings={},
+        seconds=1.0,
+    )
+
+
+@pytest.fixture
+def private(tmp_path: Path) -> Path:
+    folder = tmp_path / "private"
+    folder.mkdir()
+    (folder / "new.onnx").write_bytes(CONTENT)
+    return folder
+
+
+def test_a_repaired_model_its_weights_and_the_account_are_written(private: Path, tmp_path: Path) -> None:
+    (private / "new.onnx.data").write_bytes(b"more")
+    output = str(tmp_path / "new.onnx")
+    written = deliver(private, account(), "new.onnx", output, 100)
+    assert written == (output, output + ".data", output + ".repair.json")
+    assert [Path(p).read_bytes() for p in written[:2]] == [CONTENT, b"more"]
+    assert json.loads(Path(written[2]).read_text())["outcome"] == "repaired"
+
+
+def test_a_rejected_one_does_not_get_the_name_that_was_asked_for(private: Path, tmp_path: Path) -> None:
+    output = tmp_path / "new.onnx"
+    written = deliver(private, account("rejected"), "new.onnx", str(output), 100)
+    assert written[0] == f"{output}.rejected"
+    assert not output.exists()
+
+
+def test_another_file_than_the_verified_one_is_thrown_away(private: Path, tmp_path: Path) -> None:
+    with pytest.raises(CannotJudge, match="not the one it verified"):
+        deliver(private, account(content=b"other"), "new.onnx", str(tmp_path / "new.onnx"), 100)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["private"]
+
+
+@pytest.mark.parametrize("kind", ["link", "folder", "pipe", "huge", "missing", "sidecar link"])
+def test_what_is_no_plain_file_is_not_followed(kind: str, private: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(CONTENT)
+    file = private / ("new.onnx.data" if kind == "sidecar link" else "new.onnx")
+    file.unlink(missing_ok=True)
+    if kind in ("link", "sidecar link"):
+        file.symlink_to(secret)
+    elif kind == "folder":
+        file.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "huge":
+        with file.open("wb") as out:
+            out.truncate(SPARE + 101)
+    with pytest.raises(CannotJudge, match="nothing was written"):
+        deliver(private, account(), "new.onnx", str(tmp_path / "out.onnx"), 100)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["private", "secret"]
