@@ -31,8 +31,10 @@ A silence can be wrong
   scanned and the one you deploy. Few or unusual clean images make every answer weaker.
 
 How often
-  The rates and thresholds are provisional until calibrated on reference models; each report names the calibration
-  it used, how many references it rests on, and what was not examined.
+  On 36 networks, ten clean images a class: none of 13 clean ones raised an alarm (so the true rate may be
+  anything up to 23 %), and 20 of 23 backdoored ones were found with a right target. Two of the three that were
+  missed have a trigger for one source class. Thresholds are provisional until calibrated on reference models; each
+  report names the calibration it used, how many references it rests on, and what was not examined.
 
 What scanning does to your machine
   The model is opened in a worker process with limits on memory, time, files and environment. On Linux it also cannot
