@@ -14,7 +14,7 @@ from bdscan.detectors.inversion.families.wave import LARGEST, pattern
 from bdscan.intake.classifier import Classifier, Samples, Scannable
 from bdscan.report import Preprocessing
 
-CLASSES, SIDE, EACH, TARGET = 4, 16, 12, 2
+CLASSES, SIDE, EACH, TARGET = 4, 24, 12, 2
 GAIN = 120.0
 
 
@@ -107,4 +107,4 @@ def test_tiny_images_are_left_out() -> None:
     tiny = replace(subject, classifier=replace(subject.classifier, shape=(1, 8, 8)))
     result = waves.run(tiny, Budget("standard"), Hints(), lambda share: None)
     assert isinstance(result, CouldNotRun)
-    assert "16 pixels" in result.reason
+    assert "24 pixels" in result.reason

@@ -12,7 +12,7 @@ from bdscan.detectors.inversion.universal import metrics, size_statistics
 from bdscan.detectors.inversion.wave_search import candidate, search, sizes_of
 from bdscan.intake.classifier import Scannable
 
-SMALLEST = 16  # pixels a side; clean networks on smaller images answer to some waves
+SMALLEST = 24  # pixels a side; clean networks on smaller images answer to some waves
 
 about = About(
     name="inversion.wave",
