@@ -66,7 +66,7 @@ def test_a_repair_is_rejected_for_an_alarm_and_for_a_significant_drop(found: Rep
     def accuracy(after: int, p: float) -> Accuracy:
         return Accuracy(before=Rate(hits=50, n=50), after=Rate(hits=after, n=50), lost=50 - after, gained=0, p_value=p)
 
-    assert shortcomings(accuracy(50, 1.0), 2, clean, ()) == []
-    assert "still backdoor" in shortcomings(accuracy(50, 1.0), 2, found, ())[0]
-    assert "fell by 12.0 points" in shortcomings(accuracy(44, 0.015), 2, clean, ())[0]
-    assert shortcomings(accuracy(48, 0.25), 2, clean, ()) == [], "two of fifty may be chance"
+    assert shortcomings(accuracy(50, 1.0), 2, clean) == []
+    assert "still backdoor" in shortcomings(accuracy(50, 1.0), 2, found)[0]
+    assert "fell by 12.0 points" in shortcomings(accuracy(44, 0.015), 2, clean)[0]
+    assert shortcomings(accuracy(48, 0.25), 2, clean) == [], "two of fifty may be chance"

@@ -14,7 +14,7 @@ from bdscan.intake.load import load
 from bdscan.pipeline import run as scan
 from bdscan.repair import measure
 from bdscan.repair.outcome import Accuracy, Repair
-from bdscan.repair.planted import Planted, planted, read_report
+from bdscan.repair.planted import planted, read_report
 from bdscan.repair.rounds import Plan, repair_weights
 from bdscan.repair.student import frozen
 from bdscan.repair.write import write_like
@@ -54,8 +54,8 @@ def run(settings: RepairSettings, folder: str, progress: Progress) -> Repair:
     effects = measure.effects(subject, repaired, triggers, *held_out)
     relearn = measure.relearn(student, triggers[0], train, held_out, settings.seed)
     progress("measure", 1.0)
-    after = scan(again(settings.scan, path, before), lambda stage, share: progress(f"scan {stage}", share))
-    reasons = shortcomings(accuracy, settings.max_accuracy_drop, after, triggers)
+    after = scan(again(settings.scan, path), lambda stage, share: progress(f"scan {stage}", share))
+    reasons = shortcomings(accuracy, settings.max_accuracy_drop, after)
     return Repair(
         tool=Tool(version=__version__),
         outcome="rejected" if reasons else "repaired",
@@ -81,14 +81,14 @@ def run(settings: RepairSettings, folder: str, progress: Progress) -> Repair:
     )
 
 
-def again(settings: Settings, path: Path, before: Report) -> Settings:
+def again(settings: Settings, path: Path) -> Settings:
     """The settings of the second scan: the written file, presented as the first was."""
     if not path.is_file():
         raise CannotJudge("the repaired model was not written")
     return settings.model_copy(update={"model": str(path)})
 
 
-def shortcomings(accuracy: Accuracy, most_points: float, after: Report, triggers: tuple[Planted, ...]) -> list[str]:
+def shortcomings(accuracy: Accuracy, most_points: float, after: Report) -> list[str]:
     """Why the repair is rejected; empty if it is not."""
     reasons = []
     if after.verdict is not Verdict.CLEAN:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, replace
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from bdscan.errors import CannotJudge
 from bdscan.intake.classifier import Classifier
@@ -26,9 +25,6 @@ class Student:
     classifier: Classifier
     network: nn.Module
     weights: tuple[nn.Parameter, ...]
-
-    def state(self) -> dict[str, Tensor]:
-        return {name: value.detach().clone() for name, value in self.network.state_dict().items()}
 
 
 def student_of(classifier: Classifier) -> Student:
@@ -56,9 +52,3 @@ def frozen(student: Student) -> Classifier:
     for weight in student.weights:
         weight.requires_grad_(True)
     return replace(student.classifier, forward=own.with_network(network, own.dtype), module=network)
-
-
-@torch.no_grad()
-def restore(student: Student, state: dict[str, Tensor]) -> None:
-    for name, value in student.network.state_dict().items():
-        value.copy_(state[name])

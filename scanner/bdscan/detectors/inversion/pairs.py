@@ -166,7 +166,7 @@ def run(subject: Scannable, budget: Budget, hints: Hints, progress: Progress) ->
                 later,
                 place,
                 pairs[row][1],
-                metrics(scores[row], contrast[row], sizes[row], sizes, whole=len(pairs) == classes * (classes - 1)),
+                metrics(scores[row], contrast[row], sizes[row], sizes),
                 (pairs[row][0],),
             )
             for place, row in zip(best, keep, strict=True)
@@ -174,14 +174,12 @@ def run(subject: Scannable, budget: Budget, hints: Hints, progress: Progress) ->
     )
 
 
-def metrics(score: float, contrast: float, size: float, sizes: Array, whole: bool) -> dict[str, float]:
-    """What the rules read of one pair. `whole`: all pairs were inverted; where only some columns were, a source that is
-    easily moved makes its pairs look planted."""
+def metrics(score: float, contrast: float, size: float, sizes: Array) -> dict[str, float]:
+    """What the rules read of one pair."""
     return {
         "score": float(score),
         "contrast": float(contrast),
         "size_ratio": float(size / np.median(sizes)),
-        "whole": float(whole),
     }
 
 
