@@ -43,7 +43,8 @@ class Planted:
 def read_report(path: str) -> Report:
     """A saved JSON report. UsageError where it is none."""
     try:
-        content = Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            content = file.read(LARGEST_REPORT + 1)
     except OSError as error:
         raise UsageError(f"--report: cannot read {path!r} ({error.strerror}); check the path") from None
     if len(content) > LARGEST_REPORT:
