@@ -46,7 +46,7 @@ def cheap_families(monkeypatch) -> None:
     from bdscan.detectors.inversion import pairs, universal
 
     for module in (universal, pairs):
-        monkeypatch.setattr(module, "FIRST", {"quick": (8, 2)})
+        monkeypatch.setattr(module, "FIRST", {"quick": (16, 2)})
         monkeypatch.setattr(module, "SECOND", {"quick": (4, 2)})
     monkeypatch.setattr(confirmation, "ROUNDS", {"quick": (8, 4)})
 

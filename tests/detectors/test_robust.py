@@ -5,8 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn.cluster import KMeans
 
-from bdscan.detectors.robust import classic_index, critical_index, mad, median_polish, moderated_index, outlier_scores
+from bdscan.detectors.robust import (
+    classic_index,
+    critical_index,
+    mad,
+    median_polish,
+    moderated_index,
+    outlier_scores,
+    upper_group,
+)
 
 
 def test_mad_is_scipy_s_and_a_standard_deviation_for_normal_data() -> None:
@@ -85,3 +94,17 @@ def test_median_polish_takes_an_additive_table_away_and_leaves_the_odd_cell() ->
     assert residual[2, 5] == pytest.approx(-4.0, abs=0.05)
     residual[2, 5] = 0
     assert np.nanmax(np.abs(residual)) < 0.05
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_upper_group_is_at_least_as_good_as_k_means(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = rng.gamma(0.5, size=int(rng.integers(2, 40)))
+    high = upper_group(x)
+    within = sum(((group - group.mean()) ** 2).sum() for group in (x[high], x[~high]))
+    assert x[high].min() > x[~high].max()
+    assert within <= KMeans(2, n_init=10, random_state=0).fit(x[:, None]).inertia_ + 1e-9
+
+
+def test_equal_values_have_no_upper_group() -> None:
+    assert not upper_group(np.ones(5)).any()

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from bdscan.detectors.common import bars, label_of
 from bdscan.detectors.interface import About, Budget, CouldNotRun, Hints, Measurement, Progress
 from bdscan.detectors.robust import Array, outlier_scores
-from bdscan.intake.classifier import Scannable
+from bdscan.intake.classifier import Scannable, batch_size
 from bdscan.report import Statistic
 
 STARTS = {"quick": 2, "standard": 3, "thorough": 8}
@@ -37,9 +37,10 @@ def largest_margins(
     images = torch.rand(len(targets), *classifier.shape, generator=generator).to(classifier.device)
     targets = targets.to(classifier.device)
     best = torch.full((len(targets),), -torch.inf, device=classifier.device)
+    batch = batch_size(classifier.shape, 128)
     for i in range(iterations):
         step = 0.15 * (1 - i / iterations) + 0.01
-        for part in torch.split(torch.arange(len(targets), device=classifier.device), 128):
+        for part in torch.split(torch.arange(len(targets), device=classifier.device), batch):
             leaf = images[part].requires_grad_()
             logits = classifier(leaf)
             own = logits.gather(1, targets[part, None])[:, 0]

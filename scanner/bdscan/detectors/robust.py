@@ -52,6 +52,21 @@ def critical_index(labels: int, level: float = 0.01, draws: int = 20_000) -> flo
     return float(np.quantile(largest, 1 - level))
 
 
+def upper_group(values: Array) -> NDArray[np.bool_]:
+    """Which of the values (n,) are in the higher of the two groups of k-means; all False where all are equal.
+
+    On a line the groups are a cut of the sorted values, so the best cut is found outright and Lloyd's iterations from
+    random starts are not needed.
+    """
+    if np.ptp(values) == 0:
+        return np.zeros(len(values), dtype=bool)
+    ordered = np.sort(values)
+    low = np.arange(1, len(ordered))
+    below, total = ordered.cumsum()[:-1], float(ordered.sum())
+    between = below**2 / low + (total - below) ** 2 / (len(ordered) - low)  # largest where the squares within are least
+    return np.asarray(values >= ordered[1 + int(between.argmax())])
+
+
 def known_median(table: Array, axis: int) -> Array:
     """Median along an axis, kept as an axis of length one, over the cells that are not NaN; 0 where all are."""
     median = np.ma.median(np.ma.masked_invalid(table), axis=axis, keepdims=True)  # type: ignore[no-untyped-call]

@@ -12,14 +12,13 @@ import math
 
 import numpy as np
 import torch
-from sklearn.cluster import KMeans
 from torch import Tensor
 from torch.nn import functional as F
 
 from bdscan.detectors.common import evenly, label_of
 from bdscan.detectors.interface import About, Budget, CouldNotRun, Hints, Measurement, Progress
-from bdscan.detectors.robust import Array, outlier_scores
-from bdscan.intake.classifier import Scannable
+from bdscan.detectors.robust import Array, outlier_scores, upper_group
+from bdscan.intake.classifier import Scannable, batch_size
 from bdscan.report import Curve, Line, Matrix, Statistic
 
 ROUNDS = {"quick": 24, "standard": 32, "thorough": 48}
@@ -58,11 +57,14 @@ def mutate(
     landed = torch.full_like(first, -1)
     scale = REACH * math.sqrt(math.prod(classifier.shape)) * (GROWTH - 1) / (GROWTH**rounds - 1)
     for k in range(rounds):
-        for part in torch.split(torch.arange(len(here), device=here.device), 128):
+        on = (landed < 0).nonzero()[:, 0]  # only the first flip counts
+        if not len(on):
+            break
+        for part in torch.split(on, batch_size(classifier.shape, 128)):
             leaf = here[part].detach().requires_grad_()
             logits = classifier(leaf)
             now = logits.argmax(1)
-            fresh = (now != labels[part]) & (landed[part] < 0)
+            fresh = now != labels[part]
             first[part[fresh]] = k
             landed[part[fresh]] = now[fresh]
             # margins rather than probabilities: the gradient of a saturated softmax vanishes
@@ -74,8 +76,6 @@ def mutate(
             length = gradient.flatten(1).norm(dim=1).clamp(min=1e-12)
             step = scale * GROWTH**k / length
             here[part] = (here[part] + step.view(-1, 1, 1, 1) * gradient).clamp(0, 1)
-        if bool((landed >= 0).all()):
-            break
     return labels.cpu().numpy(), first.cpu().numpy(), landed.cpu().numpy()
 
 
@@ -94,11 +94,8 @@ def rows_by_kmeans(table: Array) -> list[tuple[int, int]]:
     found = []
     for m, row in enumerate(table):
         values = np.delete(row, m)
-        if values.max() <= 0 or np.unique(values).size < 2:
-            continue
-        high = KMeans(2, n_init=4, random_state=0).fit(values[:, None])
-        top = high.labels_ == high.cluster_centers_.argmax()
-        if top.sum() == 1:
+        top = upper_group(values)
+        if values.max() > 0 and top.sum() == 1:
             n = int(np.delete(np.arange(len(row)), m)[top.argmax()])
             found.append((m, n))
     return found

@@ -16,7 +16,6 @@ from typing import Any
 
 import torch.nn.functional as functional
 import torch.nn.modules
-import torchvision.models
 from torch import nn
 
 FUNCTIONS = (
@@ -52,6 +51,8 @@ def _module_classes(module: ModuleType) -> list[type]:
 @cache
 def allowed_globals() -> tuple[type | Callable[..., Any], ...]:
     """Layer classes of torch.nn, network classes of torchvision.models, and plain activation functions."""
+    import torchvision.models  # a second and a half; most models are no whole modules
+
     modules = [*_submodules(torch.nn.modules), *_submodules(torchvision.models)]
     modules += [importlib.import_module(f"torchvision.ops.{name}") for name in ("misc", "stochastic_depth")]
     classes = [cls for module in modules for cls in _module_classes(module)]

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import torchvision.models
 from torch import Tensor, nn
 
 from bdscan.errors import UsageError
@@ -109,6 +108,8 @@ def without_wrappers(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], tuple
 
 
 def _torchvision(name: str, state: dict[str, Tensor], classes: int) -> nn.Module:
+    import torchvision.models  # takes a second and a half, and a file's factory may not need it
+
     names = torchvision.models.list_models(module=torchvision.models)
     if name not in names:
         raise UsageError(

@@ -10,6 +10,13 @@ from torch import Tensor, nn
 
 from bdscan.report import Preprocessing
 
+BATCH_PIXELS = 2**21  # in one pass with gradients: 512 images of 64x64, 41 of 224x224 (a ResNet-18: 1 GB)
+
+
+def batch_size(shape: tuple[int, ...], most: int) -> int:
+    """Images (..., H, W) in one pass: `most`, fewer of large ones (memory), never less than eight."""
+    return min(most, max(8, BATCH_PIXELS // (shape[-2] * shape[-1])))
+
 
 @dataclass(frozen=True)
 class Classifier:
@@ -43,10 +50,10 @@ class Classifier:
     def __call__(self, images: Tensor) -> Tensor:
         return self.forward(images)
 
-    def predict(self, images: Tensor, batch: int = 256) -> Tensor:
+    def predict(self, images: Tensor) -> Tensor:
         """Logits (N, K) without gradients, in batches."""
         with torch.no_grad():
-            return torch.cat([self.forward(part) for part in torch.split(images, batch)])
+            return torch.cat([self.forward(part) for part in torch.split(images, batch_size(images.shape, 256))])
 
 
 @dataclass(frozen=True)

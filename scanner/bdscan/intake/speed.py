@@ -23,7 +23,7 @@ from bdscan.intake.presented import Presented
 from bdscan.onnx import OnnxModel
 
 LAYOUT = torch.channels_last
-LARGE = 20e6  # multiply-accumulates an image; below, a scan is short already and keeps its precision
+LARGE = 2e6  # multiply-accumulates an image; below, a scan is short already and keeps its precision
 FOLD_TOLERANCE = 1e-3  # of the largest logit
 HALF_TOLERANCE = 0.1  # mean error, of the spread of the logits
 

@@ -6,12 +6,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.cluster import KMeans
 from torch import Tensor
 
 from bdscan.detectors import steps
 from bdscan.detectors.interface import BudgetName
-from bdscan.detectors.robust import Array
+from bdscan.detectors.robust import Array, upper_group
 from bdscan.intake.classifier import Scannable
 
 
@@ -38,11 +37,7 @@ def detection(flagged: set[int], targets: set[int], classes: int) -> Detection:
 
 def columns_by_kmeans(table: Array) -> set[int]:
     """Classes in the higher of two clusters of the column sums of Lead (K, K): where first flips land, any source."""
-    inflow = table.sum(0)
-    if np.unique(inflow).size < 2:
-        return set()
-    found = KMeans(2, n_init=4, random_state=0).fit(inflow[:, None])
-    return set(np.flatnonzero(found.labels_ == found.cluster_centers_.argmax()).tolist())
+    return set(np.flatnonzero(upper_group(table.sum(0))).tolist())
 
 
 def compare(subject: Scannable, mask: Tensor | None, targets: tuple[int, ...], budget: BudgetName) -> dict[str, Any]:

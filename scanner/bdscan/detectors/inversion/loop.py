@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bdscan.detectors.inversion.families.interface import Family, Parameters
+from bdscan.intake.classifier import batch_size
 
 UP, DOWN = 1.5, 1.5  # factors on the penalty weight
 
@@ -123,7 +124,7 @@ def advance(
         mask: (1, H, W) or (L, 1, H, W) in [0, 1]; blends the stamped image with the clean one outside (DMS).
         drawn: range of intensities, one drawn for each image and step (P0, 5.2); None: intensity 1.
         redraw: draw new images every so many steps; success is averaged over the steps between adjustments.
-        chunk: images in one forward pass at most (memory).
+        chunk: images in one forward pass at most, fewer of large ones (memory).
     """
     device = task.pool.device
     generator = torch.Generator().manual_seed(seed)
@@ -133,7 +134,7 @@ def advance(
     best = {k: v.clone() for k, v in state.best.items()}
     weight, size, success, reached = (v.clone() for v in (state.weight, state.size, state.success, state.reached))
     count = len(task.targets)
-    rows = max(1, chunk // images)
+    rows = max(1, batch_size(task.pool.shape, chunk) // images)
     window = torch.zeros(count, device=device)
     seen = 0
     index = draw(task.allowed, images, generator).to(device)

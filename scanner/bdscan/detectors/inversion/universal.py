@@ -176,6 +176,8 @@ class UniversalInversion:
         (first, few), (second, more) = FIRST[budget.name], SECOND[budget.name]
         if self.ranks:
             first, few = RANK
+        elif few_labels:  # what they refine has been found, and they decide nothing
+            first, second = first // 2, second // 2
         later_work = 0 if self.ranks else second * more * min(len(labels), KEEP + CONTROLS)
         work = first * few * len(labels) + later_work
         done = [0]
