@@ -13,8 +13,9 @@ from bdscan.intake.classifier import Scannable
 from bdscan.intake.load import load
 from bdscan.repair import measure
 from bdscan.repair.planted import Planted
+from bdscan.repair.stretch import WAYS, stretch
 from bdscan.repair.student import frozen, student_of
-from bdscan.repair.unlearn import Recipe, stamped, unlearn, varied
+from bdscan.repair.unlearn import Recipe, stamped, unlearn, unlikely, varied
 from bdscan.settings import Settings
 from bdscan.zoo.attacks.badnets import BadNets
 
@@ -54,7 +55,10 @@ def test_each_image_gets_a_trigger_that_concerns_its_class() -> None:
     images, labels = torch.zeros(40, 1, 4, 4), torch.arange(40) % 4
     one = Planted(0, (1,), "sparse", lambda x, a: x + 1)
     other = Planted(2, (), "sparse", lambda x, a: x + 2)
-    out = stamped(images, labels, [one, other], Recipe(), torch.Generator().manual_seed(0)).amax((1, 2, 3))
+    both, targets = stamped(images, labels, [one, other], Recipe(), torch.Generator().manual_seed(0))
+    out = both.amax((1, 2, 3))
+    assert set(targets[labels == 1].tolist()) == {0, 2}
+    assert set(targets[labels == 2].tolist()) == {-1}
     assert set(out[labels == 0].tolist()) == {2.0}
     assert set(out[labels == 1].tolist()) == {1.0, 2.0}
     assert set(out[labels == 2].tolist()) == {0.0}
@@ -78,3 +82,26 @@ def test_a_drop_is_tested_by_the_images_that_changed() -> None:
     after[:6] = False
     assert measure.accuracy(before, after).p_value == pytest.approx(2**-6)
     assert measure.accuracy(before, before).p_value == 1.0
+
+
+def test_a_target_is_unlikely_only_where_it_was_more_likely_than_before() -> None:
+    before = torch.tensor([[0.5, 0.5], [0.5, 0.5], [0.9, 0.1]]).log()
+    answers = torch.tensor([[0.5, 0.5], [0.1, 0.9], [0.2, 0.8]]).log()
+    targets = torch.tensor([1, 1, -1])
+    assert float(unlikely(answers, before, targets)) == pytest.approx(-np.log(0.1) / 2)
+    assert float(unlikely(answers, before, torch.tensor([-1, -1, -1]))) == 0
+
+
+def test_the_stretch_goes_as_far_as_accuracy_holds(badnets: Scannable) -> None:
+    """Towards a network that names one class for everything, accuracy soon falls; where nothing changed it never does."""
+    held = badnets.samples.part(badnets.samples.held_out)
+    trigger = Planted(TARGET, (), "sparse", corner)
+    same = student_of(badnets.classifier)
+    start = [weight.detach().clone() for weight in same.weights]
+    assert stretch(same, start, [trigger], *held, 0.05, 0) == WAYS[-1]
+    worse = student_of(badnets.classifier)
+    with torch.no_grad():
+        worse.weights[-1][TARGET] += 8.0
+    end = worse.weights[-1].detach().clone()
+    assert stretch(worse, start, [trigger], *held, 0.05, 0) == WAYS[0]
+    assert torch.allclose(worse.weights[-1] - start[-1], WAYS[0] * (end - start[-1]), atol=1e-6)

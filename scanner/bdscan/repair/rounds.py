@@ -24,7 +24,7 @@ from bdscan.repair.unlearn import Recipe, unlearn
 
 Progress = Callable[[str, float], None]
 PLANTED = 0.5  # of the controls' median, on the original: what the backdoor made; larger ones are what classes have
-SMALL = 0.7  # on the repaired network: what is left of it
+SMALL = 0.55  # on the repaired network: what is left of it
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,8 @@ def repair_weights(
     done: list[Round] = []
     for number in range(plan.most):
         name, own = f"unlearn {number + 1}", seed + 10 * number
-        unlearn(
-            subject.classifier, student, images, labels, pool, plan.recipe, own, functools.partial(progress, name)
-        )
-        way = stretch(subject.classifier, student, start, held, truth, plan.recipe.shift, own)
+        unlearn(subject.classifier, student, images, labels, pool, plan.recipe, own, functools.partial(progress, name))
+        way = stretch(student, start, pool, held, truth, plan.recipe.shift, own)
         current = frozen(student)
         fresh = search(current, f"check {number + 1}", own + 1)
         ratios: dict[str, float] = {}

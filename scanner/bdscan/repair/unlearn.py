@@ -1,8 +1,11 @@
-"""Unlearning: stamped images get back the answer that the original gave to the same images without a stamp (P4, III.C).
+"""Unlearning: the target is made as unlikely on stamped images as the original finds it on the same ones unstamped.
 
-Ten images a class are few, so they are varied (shifted, mixed with each other), and what the original says of the
-varied clean image is what the student must say of it with and without any stamp. That keeps clean behaviour and
-needs no label but the target's.
+P4 (III.C) and Neural Cleanse train stamped images on their right labels. With fifty images that asks too much: a net
+that is no surer than 80 % learns these images by heart, and clean accuracy falls by four points where it need not fall
+by one. So a stamp must only stop naming the target, and the original's answers to clean images hold the rest in place
+(distillation); the right answer on stamped images is asked for weakly.
+
+Images are few, so they are varied: shifted, and mixed with each other.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from bdscan.intake.classifier import Classifier
 from bdscan.repair.planted import Planted
 from bdscan.repair.student import Student
 
+SLACK = 0.02  # of probability
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -29,15 +34,17 @@ class Recipe:
         images: clean images a step; as many stamped ones come beside them.
         learning_rate: at the start; falls to a tenth by a cosine.
         intensities: range that stamps are drawn from (P0's profile).
-        labels: weight of the images' own labels beside the original's answers.
+        clean: weight of the original's answers to clean images.
+        answers: weight of the same answers on stamped images.
         shift: largest shift, as a share of the image's side.
     """
 
-    steps: int = 250
+    steps: int = 200
     images: int = 48
     learning_rate: float = 5e-4
-    intensities: tuple[float, float] = (0.4, 1.3)
-    labels: float = 0.3
+    intensities: tuple[float, float] = (0.5, 1.6)
+    clean: float = 2.0
+    answers: float = 0.05
     shift: float = 0.08
 
 
@@ -57,9 +64,10 @@ def varied(images: Tensor, shift: float, generator: torch.Generator) -> Tensor:
 
 def stamped(
     images: Tensor, labels: Tensor, triggers: Sequence[Planted], recipe: Recipe, generator: torch.Generator
-) -> Tensor:
-    """Each image with one of the triggers that concern its class, at a drawn intensity."""
-    out = images.clone()
+) -> tuple[Tensor, Tensor]:
+    """Each image with one of the triggers that concern its class, at a drawn intensity; and that trigger's target (n,),
+    -1 where none does."""
+    out, targets = images.clone(), torch.full_like(labels, -1)
     choice = torch.randint(0, 2**31 - 1, (len(images),), generator=generator)
     low, high = recipe.intensities
     levels = (low + (high - low) * torch.rand(4, generator=generator)).tolist()
@@ -70,8 +78,24 @@ def stamped(
         for level, intensity in enumerate(levels):
             rows = ((weight[t] == wanted) & (choice // 7 % len(levels) == level)).nonzero()[:, 0].to(images.device)
             if len(rows):
-                out[rows] = trigger.stamp(images[rows], intensity)
-    return out
+                out[rows], targets[rows] = trigger.stamp(images[rows], intensity), trigger.target
+    return out, targets
+
+
+def unlikely(answers: Tensor, before: Tensor, targets: Tensor) -> Tensor:
+    """Mean of -log(1 - p) over images whose target's probability p is above the original's on the clean image.
+
+    Args:
+        answers, before: log-probabilities (n, K) of the student on stamped and of the original on clean images.
+        targets: (n,); -1 for images without a stamp.
+    """
+    use = targets >= 0
+    if not bool(use.any()):
+        return answers.sum() * 0
+    column = targets[use, None]
+    now, usual = (log[use].gather(1, column)[:, 0].exp() for log in (answers, before))
+    loss = -(1 - now).clamp(min=1e-4).log()
+    return torch.where(now > usual + SLACK, loss, torch.zeros_like(loss)).mean()
 
 
 def unlearn(
@@ -84,11 +108,7 @@ def unlearn(
     seed: int,
     tick: Callable[[float], None] = lambda share: None,
 ) -> None:
-    """Train the student in place on images (N, C, H, W) in [0, 1] with labels (N,).
-
-    Divergence from the original's answer to the clean image, on clean and on stamped images alike, plus cross-entropy
-    with the label where the original is right.
-    """
+    """Train the student in place on images (N, C, H, W) in [0, 1] with labels (N,)."""
     generator = torch.Generator().manual_seed(seed)
     device = images.device
     optimiser = torch.optim.Adam(student.weights, lr=recipe.learning_rate)
@@ -99,15 +119,12 @@ def unlearn(
         rows = torch.randint(0, len(images), (recipe.images,), generator=generator).to(device)
         clean, truth = varied(images[rows], recipe.shift, generator), labels[rows]
         with torch.no_grad():
-            answer = teacher(clean)
-            right = answer.argmax(1) == truth
-        both = torch.cat([clean, stamped(clean, truth, triggers, recipe, generator)])
-        logits = student.classifier(both)
-        wanted = F.log_softmax(answer, 1).repeat(2, 1)
-        loss = F.kl_div(F.log_softmax(logits, 1), wanted, log_target=True, reduction="batchmean")
-        if bool(right.any()):
-            known = right.repeat(2)
-            loss = loss + recipe.labels * F.cross_entropy(logits[known], truth.repeat(2)[known])
+            answer = F.log_softmax(teacher(clean), 1)
+        dirty, targets = stamped(clean, truth, triggers, recipe, generator)
+        plain, marked = F.log_softmax(student.classifier(torch.cat([clean, dirty])), 1).chunk(2)
+        loss = recipe.clean * F.kl_div(plain, answer, log_target=True, reduction="batchmean")
+        loss = loss + recipe.answers * F.kl_div(marked, answer, log_target=True, reduction="batchmean")
+        loss = loss + unlikely(marked, answer, targets)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(student.weights, 5.0)
