@@ -38,7 +38,8 @@ def test_a_report_that_is_none_is_refused_by_the_worker(tmp_path):
     report.write_text("{}")
     result = run(MODEL, "--report", str(report), "--samples", SAMPLES, "-o", str(tmp_path / "new.onnx"), "-q")
     assert result.exit_code == 2
-    assert "is not a JSON report" in result.stderr
+    assert "--report: " in result.stderr
+    assert "is no bdscan report" in result.stderr
     assert sorted(os.listdir(tmp_path)) == ["r.json"]
 
 
