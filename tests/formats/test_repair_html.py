@@ -61,7 +61,7 @@ def test_the_outcome_comes_first_then_both_sides_then_the_rest() -> None:
         "1.3 % 1 of 75",
         "3 were lost (right before, wrong after) and 1 gained",
         "p = 0.312",
-        "not measured: no image to try it on",
+        "no held-out image to try it on",
         "No such plot after the repair: failed, out of memory after 4 of 10 labels.",
         "No finding of the first scan shows this trigger.",
         "out/repaired.onnx",

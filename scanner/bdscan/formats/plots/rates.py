@@ -71,6 +71,6 @@ def rate_text(rate: Rate) -> str:
 
 def counted(rate: Rate) -> str:
     if rate.n == 0:
-        return "not measured: no image to try it on"
+        return "no held-out image to try it on"
     low, high = rate.interval
     return f"{rate.hits} of {rate.n}, 95 % interval {percent(low)} to {percent(high)}"
