@@ -33,7 +33,7 @@ class Recipe:
         shift: largest shift, as a share of the image's side.
     """
 
-    steps: int = 150
+    steps: int = 250
     images: int = 48
     learning_rate: float = 5e-4
     intensities: tuple[float, float] = (0.4, 1.3)
