@@ -27,6 +27,7 @@ FLOORS = (
     {"detectors", "rules", "calibration"},
     {"intake"},
     {"onnx"},
+    {"saved"},
     {"formats"},
     {"cache_key"},
     {"settings"},
@@ -43,7 +44,7 @@ ONLY = {
     "settings": {"report"},
 }
 # Text that makes hostile strings inert is formats' (formats/text.py); the others do not know any format.
-TEXT_ONLY = {"jail", "pipeline", "judge", "rules"}
+TEXT_ONLY = {"saved", "jail", "pipeline", "judge", "rules"}
 LIGHT = {
     "cli",
     "jail.wire",
@@ -58,6 +59,7 @@ LIGHT = {
     "jail.syscalls",
     "formats",
     "report",
+    "saved",
     "settings",
     "errors",
     "resources",

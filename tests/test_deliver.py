@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bdscan.deliver import SPARE, deliver
+from bdscan.deliver import SPARE, deliver, named
 from bdscan.errors import CannotJudge
 from bdscan.repair.outcome import Accuracy, Rate, Repair
 from bdscan.report import FileDigest, Tool
@@ -91,3 +91,21 @@ def test_what_is_no_plain_file_is_not_followed(kind: str, private: Path, tmp_pat
     with pytest.raises(CannotJudge, match="nothing was written"):
         deliver(private, account(), "new.onnx", str(tmp_path / "out.onnx"), 100)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["private", "secret"]
+
+
+@pytest.mark.parametrize("outcome, end", [("repaired", ""), ("rejected", ".rejected")])
+def test_the_account_names_the_files_that_the_user_finds(outcome: str, end: str) -> None:
+    """And never the worker's private folder."""
+    whole = account(outcome)
+    private = "/private/new.onnx"
+    assert whole.result is not None
+    files = tuple(file.model_copy(update={"path": private}) for file in whole.after.subject.files)
+    subject = whole.after.subject.model_copy(update={"path": private, "files": files})
+    after = whole.after.model_copy(update={"subject": subject, "settings": {"model": private, "seed": 0}})
+    result = whole.result.model_copy(update={"path": private})
+    told = named(whole.model_copy(update={"after": after, "result": result}), "out/new.onnx")
+    assert "/private" not in told.model_dump_json()
+    assert told.result is not None
+    assert told.result.path == told.after.subject.path == told.after.settings["model"] == f"out/new.onnx{end}"
+    assert [file.path for file in told.after.subject.files] == [f"out/new.onnx{end}", "out/new.onnx.data"]
+    assert told.after.settings["seed"] == 0

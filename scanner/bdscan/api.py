@@ -108,7 +108,7 @@ def repair_to(
     the model cannot be repaired.
     """
     from bdscan import atomic
-    from bdscan.deliver import deliver
+    from bdscan.deliver import deliver, named
     from bdscan.jail.parent import repair_isolated
 
     check_files(settings)
@@ -118,8 +118,7 @@ def repair_to(
     except OSError as error:
         raise UsageError(f"--output {output}: cannot be written ({error.strerror}); choose another place") from None
     with repair_isolated(settings, progress or _quietly) as (result, private):
-        named = result.after.subject.model_copy(update={"path": output})
-        result = result.model_copy(update={"after": result.after.model_copy(update={"subject": named})})
+        result = named(result, output)
         largest = sum(file.bytes for file in result.before.subject.files if file.role in ("model", "sidecar"))
         try:
             return result, deliver(private, result, settings.name, output, largest)

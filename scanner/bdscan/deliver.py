@@ -11,8 +11,33 @@ from bdscan import atomic
 from bdscan.errors import CannotJudge
 from bdscan.repair.outcome import Repair
 
-SIDECAR = ".data"
+SIDECAR, REJECTED, ACCOUNT = ".data", ".rejected", ".repair.json"
 SPARE = 16 * 2**20  # bytes that a repaired file may be larger than the original: alignment, zip overhead
+
+
+def may_write(output: str) -> tuple[str, ...]:
+    """Every file that a repair to `output` may write."""
+    return tuple(output + suffix for suffix in ("", SIDECAR, REJECTED, ACCOUNT))
+
+
+def named(repair: Repair, output: str) -> Repair:
+    """`repair` with the file's name for the user in place of that in the worker's private folder."""
+    place = output if repair.outcome == "repaired" else output + REJECTED
+    old = repair.after.subject
+    files = tuple(
+        file.model_copy(update={"path": place if file.role == "model" else output + SIDECAR})
+        if file.role in ("model", "sidecar")
+        else file
+        for file in old.files
+    )
+    after = repair.after.model_copy(
+        update={
+            "subject": old.model_copy(update={"path": place, "files": files}),
+            "settings": {**repair.after.settings, "model": place},
+        }
+    )
+    result = repair.result and repair.result.model_copy(update={"path": place})
+    return repair.model_copy(update={"after": after, "result": result})
 
 
 def deliver(private: Path, repair: Repair, name: str, output: str, largest: int) -> tuple[str, ...]:
@@ -33,9 +58,9 @@ def deliver(private: Path, repair: Repair, name: str, output: str, largest: int)
     if os.path.lexists(sidecar):
         atomic.write(output + SIDECAR, _read(sidecar, largest + SPARE))
         written.append(output + SIDECAR)
-    target = output if repair.outcome == "repaired" else output + ".rejected"
+    target = output if repair.outcome == "repaired" else output + REJECTED
     atomic.write(target, content)
-    account = output + ".repair.json"
+    account = output + ACCOUNT
     atomic.write(account, (repair.model_dump_json(indent=1) + "\n").encode())
     return (target, *written, account)
 

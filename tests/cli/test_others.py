@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 
 import fake_report
 import pytest
 from typer.testing import CliRunner
 
 from bdscan.cli.main import app
-from bdscan.formats import render
+from bdscan.formats import render, repair_html
 from bdscan.settings import Settings
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "formats"))
+import sample_repair
 
 
 @pytest.fixture
@@ -49,6 +54,56 @@ def test_render_refuses_what_is_no_report(saved, tmp_path, content, words):
     assert words in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert not (tmp_path / "out.html").exists()
+
+
+@pytest.fixture
+def account(saved, tmp_path):
+    """A saved report of a repair, as `bdscan repair` writes it."""
+    repair = sample_repair.repaired()
+    (tmp_path / "n.repair.json").write_text(repair.model_dump_json(indent=1))
+    return repair
+
+
+def test_render_makes_the_page_of_a_repair_whatever_its_file_is_called(account, tmp_path):
+    assert run("render", "n.repair.json", "-o", "n.html").exit_code == 0
+    assert (tmp_path / "n.html").read_text() == repair_html.render(account)
+    values = json.loads((tmp_path / "n.repair.json").read_text())
+    (tmp_path / "report.json").write_text(json.dumps(dict(sorted(values.items()))))
+    shown = run("render", "report.json", "--format", "html")
+    assert (shown.exit_code, shown.stdout) == (0, repair_html.render(account))
+
+
+def test_render_shows_a_repair_as_the_command_did(account):
+    shown = run("render", "n.repair.json")
+    assert shown.exit_code == 0
+    assert "before" in shown.stdout
+    assert account.summary in " ".join(shown.stdout.split())
+
+
+@pytest.mark.parametrize("name", ["n.sarif", "n.json", "n.md", "-"])
+def test_other_formats_of_a_repair_are_refused_and_nothing_is_written(account, tmp_path, name):
+    result = run("render", "n.repair.json", "-o", "n.html", "-o", name)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert len(result.stderr.splitlines()) == 1
+    assert f"-o {name}: the report of a repair can be made into html only" in result.stderr
+    assert not (tmp_path / "n.html").exists()
+
+
+def test_a_repair_that_is_none_is_refused(account, tmp_path):
+    values = json.loads((tmp_path / "n.repair.json").read_text())
+    values["accuracy"]["after"] = {"hits": 91, "n": 90}
+    (tmp_path / "x.json").write_text(json.dumps(values))
+    result = run("render", "x.json", "-o", "x.html")
+    assert result.exit_code == 2
+    assert "Repair is invalid at accuracy.after" in result.stderr
+    assert "more hits than there are images" in result.stderr
+
+
+def test_verify_asks_for_the_report_of_a_scan(account, tmp_path):
+    (tmp_path / "m.onnx").write_bytes(b"model")
+    result = run("verify", "n.repair.json", "m.onnx")
+    assert result.exit_code == 2
+    assert "is the report of a repair; name that of a scan" in result.stderr
 
 
 def test_render_never_overwrites_its_input(saved):

@@ -118,7 +118,7 @@ def test_quiet_with_a_file_prints_nothing(scan):
         (["-o", "missing/a.json"], "missing/a.json: cannot be written (No such file or directory)"),
         (["-o", "folder", "--format", "json"], "this is a folder"),
         (["-o", "a.xyz"], "give --format"),
-        (["-o", "samples.npz", "--format", "json"], "is an input of the scan"),
+        (["-o", "samples.npz", "--format", "json"], "is an input and would be overwritten"),
         (["-o", "a.json", "-o", "./a.json"], "named twice"),
         (["-o", "-", "-o", "-"], "named twice"),
         (["--format", "docx"], "no format 'docx'"),

@@ -124,7 +124,6 @@ def make_actions() -> dict[str, object]:
     """`load`: model and samples, as a scan begins; `model`: the model alone; `samples`, `labels`, `rules`, `report`."""
     import torch
 
-    from bdscan.cli.render import load as load_report
     from bdscan.errors import CannotJudge, UsageError
     from bdscan.formats import render
     from bdscan.intake import load
@@ -135,6 +134,7 @@ def make_actions() -> dict[str, object]:
     from bdscan.onnx import OnnxError
     from bdscan.resources import resource
     from bdscan.rules import load_rules
+    from bdscan.saved import read_report
 
     def model(settings: object) -> object:
         try:
@@ -146,7 +146,7 @@ def make_actions() -> dict[str, object]:
         return network.format
 
     def report(settings: object) -> None:
-        value = load_report(settings.model)
+        value = read_report(settings.model)
         for name in ("json", "html", "text", "sarif", "junit", "markdown", "cyclonedx"):
             render(value, name)
 

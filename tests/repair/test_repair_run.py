@@ -9,7 +9,7 @@ import pytest
 from bdscan import pipeline
 from bdscan.errors import UsageError
 from bdscan.repair.outcome import Accuracy, Rate
-from bdscan.repair.planted import planted, read_report
+from bdscan.repair.planted import planted
 from bdscan.repair.run import run, shortcomings
 from bdscan.report import Report, Verdict
 from bdscan.settings import RepairSettings, Settings
@@ -49,15 +49,6 @@ def test_a_repaired_model_is_written_and_scanned_clean(found: Report, tmp_path: 
 def test_a_report_without_alarms_names_nothing_to_unlearn(found: Report) -> None:
     with pytest.raises(UsageError, match="no trigger to unlearn"):
         planted(found.model_copy(update={"findings": ()}))
-
-
-def test_what_is_no_report_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "x.json"
-    file.write_text("{}")
-    with pytest.raises(UsageError, match="not a JSON report"):
-        read_report(str(file))
-    with pytest.raises(UsageError, match="cannot read"):
-        read_report(str(tmp_path / "missing.json"))
 
 
 def test_a_repair_is_rejected_for_an_alarm_and_for_a_significant_drop(found: Report) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from bdscan import atomic
 from bdscan.errors import UsageError
 from bdscan.formats import FORMATS, format_for, render
+from bdscan.repair.outcome import Repair
 from bdscan.report import Report
 
 STDOUT = "-"
@@ -42,15 +43,36 @@ def plan(
     return outputs
 
 
-def write(report: Report, outputs: Sequence[Output]) -> None:
+def write(report: Report | Repair, outputs: Sequence[Output]) -> None:
     """Render all first, so that a format that fails leaves no file behind; stdout last."""
-    rendered = [(output.path, render(report, output.format).encode()) for output in outputs]
+    rendered = [(output.path, _rendered(report, output).encode()) for output in outputs]
     for path, content in sorted(rendered, key=lambda item: item[0] == STDOUT):
         if path == STDOUT:
             sys.stdout.buffer.write(content)
             sys.stdout.buffer.flush()
         else:
-            _write(path, content)
+            put(path, content)
+
+
+def put(path: str, content: bytes, option: str = "-o") -> None:
+    """Write the file whole or not at all; `UsageError`, beginning with `option`, where that fails."""
+    try:
+        if _is_device(path):
+            Path(path).write_bytes(content)
+        else:
+            atomic.write(path, content)
+    except OSError as error:
+        raise UsageError(f"{option} {path}: cannot be written ({error.strerror}); nothing was left there") from None
+
+
+def _rendered(report: Report | Repair, output: Output) -> str:
+    if isinstance(report, Report):
+        return render(report, output.format)
+    if output.format != "html":
+        raise UsageError(f"-o {output.path}: the report of a repair can be made into html only, not {output.format}")
+    from bdscan.formats import repair_html
+
+    return repair_html.render(report)
 
 
 def _format(path: str, format_name: str | None) -> str:
@@ -68,9 +90,7 @@ def _check(path: str, inputs: Iterable[str], option: str) -> None:
     """Try it: only a file made in that folder shows that one can be (permissions, read-only mounts, quotas)."""
     for name in inputs:
         if os.path.exists(path) and os.path.exists(name) and os.path.samefile(path, name):
-            raise UsageError(
-                f"{option} {path}: this is an input of the scan and would be overwritten; choose another name"
-            )
+            raise UsageError(f"{option} {path}: this is an input and would be overwritten; choose another name")
     if os.path.isdir(path):
         raise UsageError(f"{option} {path}: this is a folder; name a file in it")
     try:
@@ -80,16 +100,6 @@ def _check(path: str, inputs: Iterable[str], option: str) -> None:
             atomic.probe(path)
     except OSError as error:
         raise UsageError(f"{option} {path}: cannot be written ({error.strerror}); choose another place") from None
-
-
-def _write(path: str, content: bytes) -> None:
-    try:
-        if _is_device(path):
-            Path(path).write_bytes(content)
-        else:
-            atomic.write(path, content)
-    except OSError as error:
-        raise UsageError(f"-o {path}: cannot be written ({error.strerror}); nothing was left there") from None
 
 
 def _is_device(path: str) -> bool:

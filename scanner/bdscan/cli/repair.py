@@ -17,12 +17,12 @@ HELP = """Repair a backdoored classifier with a few clean images, and verify the
 
 The triggers that a scan's JSON report names are unlearned. The result is written in the model's own format only after
 it was scanned again; it is kept as OUTPUT.rejected if that scan still alarms or clean accuracy fell too far.
-OUTPUT.repair.json tells what was done and measured.
+OUTPUT.repair.json tells what was done and measured; --html makes a page of it, as does `bdscan render`.
 
 \b
 Examples:
   bdscan scan model.onnx --samples images/ -o report.json
-  bdscan repair model.onnx --report report.json --samples images/ --output repaired.onnx
+  bdscan repair model.onnx --report report.json --samples images/ --output repaired.onnx --html repair.html
 
 \b
 Exit codes:
@@ -41,6 +41,9 @@ def repair(
         str, typer.Option(metavar="PATH", help="Clean images, as for `bdscan scan`.", show_default=False)
     ],
     output: Annotated[str, typer.Option("-o", "--output", metavar="FILE", help="The repaired model.")],
+    html: Annotated[
+        str | None, typer.Option("--html", metavar="FILE", help="A page that shows before and after side by side.")
+    ] = None,
     arch: given.Arch = None,
     weaknesses: Annotated[bool, typer.Option("--weaknesses", help="Unlearn natural weaknesses too.")] = False,
     max_accuracy_drop: Annotated[
@@ -83,19 +86,42 @@ def repair(
             weaknesses=weaknesses,
             max_accuracy_drop=max_accuracy_drop,
         )
-        for name in (model, samples, report):
+        inputs = [model, samples, report, *(rules or ()), *((labels,) if labels else ())]
+        for name in inputs:
             if os.path.exists(output) and os.path.exists(name) and os.path.samefile(output, name):
                 raise UsageError(f"--output {output}: this is an input and would be overwritten; choose another name")
+        if html is not None:
+            _check_page(html, inputs, output)
         with progress.shown(quiet, [model]) as shown:
             result, written = api.repair_to(settings, output, shown.watch(0))
         if not quiet:
-            _show(result)
+            show(result)
             for path in written:
                 note(f"wrote {path}")
+        if html is not None:
+            from bdscan.cli import outputs
+            from bdscan.formats import repair_html
+
+            outputs.put(html, repair_html.render(result).encode(), "--html")
+            if not quiet:
+                note(f"wrote {html}")
     raise typer.Exit(CLEAN if result.outcome == "repaired" else FOUND)
 
 
-def _show(result: Repair) -> None:
+def _check_page(html: str, inputs: list[str], output: str) -> None:
+    """`UsageError` where the page cannot be written, before the work begins."""
+    from bdscan.cli import outputs
+    from bdscan.deliver import may_write
+    from bdscan.errors import UsageError
+
+    if html == outputs.STDOUT:
+        raise UsageError("--html -: stdout shows the table; name a file")
+    if os.path.realpath(html) in {os.path.realpath(path) for path in may_write(output)}:
+        raise UsageError(f"--html {html}: the repair writes another file of this name; choose another")
+    outputs.plan([html], "html", inputs, option="--html")
+
+
+def show(result: Repair) -> None:
     """Before and after, side by side."""
     from rich.table import Table
     from rich.text import Text

@@ -40,12 +40,12 @@ def verify(
 ) -> None:
     with guarded(debug):
         from bdscan import attest
-        from bdscan.cli.render import load
         from bdscan.errors import UsageError
         from bdscan.formats.text import visible
         from bdscan.intake.files import existing_file
+        from bdscan.saved import read_report
 
-        value = load(report)
+        value = read_report(report)
         existing_file(model, "model")
         file = (arch or "").rpartition(":")[0] or arch
         if file:

@@ -10,17 +10,16 @@ import struct
 from collections.abc import Iterator
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from bdscan.formats.text import shorten, visible
 from bdscan.repair.outcome import Repair
 from bdscan.report import Name, Report, Value
+from bdscan.saved import Invalid, validated
 
 HEADER: Final = struct.Struct(">cI")
 KIB, MIB = 2**10, 2**20
 MESSAGE_LENGTH: Final = 2_000
 TRACE_LENGTH: Final = 20_000
-MOST_OF_A_NAME: Final = 120
 
 
 class WireError(Exception):
@@ -64,13 +63,9 @@ def encode(frame: Frame) -> bytes:
 def parse(kind: bytes, payload: bytes) -> Frame:
     """The frame in `payload`, validated."""
     try:
-        return MODELS[kind].model_validate_json(payload)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"][:6])
-        where = shorten(visible(where), MOST_OF_A_NAME) or "its start"  # keys are the sender's own
-        fault = shorten(visible(first["msg"]), 2 * MOST_OF_A_NAME)
-        raise WireError(f"{MODELS[kind].__name__} is invalid at {where}: {fault}") from None
+        return validated(MODELS[kind], payload)
+    except Invalid as error:
+        raise WireError(str(error)) from None
 
 
 class Reader:

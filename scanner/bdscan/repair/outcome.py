@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from bdscan.detectors.wilson import wilson
 from bdscan.report import Count, Digest, FileDigest, Label, Name, Report, Share, Text, Tool, Value
+
+Images = Annotated[int, Field(ge=0, le=10**9)]
+SIGNIFICANT: Final = 0.05  # of the paired test: a drop of clean accuracy with a smaller p is no chance
 
 
 class Rate(Value):
     """`hits` of `n`."""
 
-    hits: Count
-    n: Count
+    hits: Images
+    n: Images
+
+    @model_validator(mode="after")
+    def _no_more_than_all(self) -> Self:
+        if self.hits > self.n:
+            raise ValueError("more hits than there are images")
+        return self
 
     @property
     def value(self) -> float:
         return self.hits / self.n if self.n else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % Wilson interval."""
+        return wilson(self.hits, self.n)
 
 
 class TriggerEffect(Value):
@@ -38,6 +53,11 @@ class Accuracy(Value):
     lost: Count
     gained: Count
     p_value: Share
+
+    @property
+    def significant(self) -> bool:
+        """Whether chance does not explain the losses."""
+        return self.p_value < SIGNIFICANT
 
 
 class Relearn(Value):

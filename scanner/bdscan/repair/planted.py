@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from bdscan.detectors.inversion.restore import Stamp, stamp_from_parameters
 from bdscan.errors import UsageError
 from bdscan.report import Report, TriggerParameters
-
-LARGEST_REPORT = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -38,21 +34,6 @@ class Planted:
         if self.sources:
             use &= torch.isin(labels, torch.tensor(self.sources, device=labels.device))
         return use
-
-
-def read_report(path: str) -> Report:
-    """A saved JSON report. UsageError where it is none."""
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(LARGEST_REPORT + 1)
-    except OSError as error:
-        raise UsageError(f"--report: cannot read {path!r} ({error.strerror}); check the path") from None
-    if len(content) > LARGEST_REPORT:
-        raise UsageError(f"--report: {path!r} is larger than any report; name a JSON report of `bdscan scan`")
-    try:
-        return Report.model_validate_json(content)
-    except ValidationError:
-        raise UsageError(f"--report: {path!r} is not a JSON report of `bdscan scan`") from None
 
 
 def planted(report: Report, weaknesses: bool = False) -> tuple[Planted, ...]:

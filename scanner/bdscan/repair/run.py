@@ -14,15 +14,15 @@ from bdscan.intake.load import load
 from bdscan.pipeline import run as scan
 from bdscan.repair import measure
 from bdscan.repair.outcome import Accuracy, Repair
-from bdscan.repair.planted import planted, read_report
+from bdscan.repair.planted import planted
 from bdscan.repair.rounds import Plan, repair_weights
 from bdscan.repair.student import frozen
 from bdscan.repair.write import write_like
 from bdscan.report import Report, Tool, Verdict
+from bdscan.saved import read_report
 from bdscan.settings import RepairSettings, Settings
 
 Progress = Callable[[str, float], None]
-SIGNIFICANT = 0.05
 
 
 def run(settings: RepairSettings, folder: str, progress: Progress) -> Repair:
@@ -33,7 +33,7 @@ def run(settings: RepairSettings, folder: str, progress: Progress) -> Repair:
         CannotJudge: the model has no gradients or cannot be loaded or written.
     """
     began = time.perf_counter()
-    before = read_report(settings.report)
+    before = read_report(settings.report, "--report")
     triggers = planted(before, settings.weaknesses)
     progress("load", 0.0)
     intake = load(settings.scan)
@@ -94,7 +94,7 @@ def shortcomings(accuracy: Accuracy, most_points: float, after: Report) -> list[
     if after.verdict is not Verdict.CLEAN:
         reasons.append(f"the repaired model is still {after.verdict.value}: {after.summary}")
     lost = 100 * (accuracy.before.value - accuracy.after.value)
-    if lost > most_points and accuracy.p_value < SIGNIFICANT:
+    if lost > most_points and accuracy.significant:
         reasons.append(
             f"clean accuracy fell by {lost:.1f} points on {accuracy.before.n} held-out images "
             f"(more than {most_points:g}, p = {accuracy.p_value:.3f})"

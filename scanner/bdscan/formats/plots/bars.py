@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Final
@@ -40,11 +41,10 @@ class BarsPlot:
     description: str
 
 
-def bars_plot(evidence: Bars) -> BarsPlot:
-    ordered = sorted(evidence.bars, key=_rank)
-    drawn, rest = _choose(ordered)
-    values = [bar.value for bar in drawn if bar.value is not None]
-    known = values if evidence.reference is None else [*values, evidence.reference]
+def bars_plot(evidence: Bars, axis: Sequence[float] = ()) -> BarsPlot:
+    """`axis`: further values that the axis must hold, so that two plots can be compared."""
+    drawn, rest = _choose(sorted(evidence.bars, key=_rank))
+    known = [*drawn_values(evidence), *axis]
     scale = logarithmic(known, LEFT, RIGHT) if evidence.log_scale else linear(known, LEFT, RIGHT, include=(0.0,))
     zero = LEFT if evidence.log_scale else scale(0.0)
     rows = []
@@ -67,6 +67,13 @@ def bars_plot(evidence: Bars) -> BarsPlot:
     if evidence.reference is not None:
         reference = Tick(scale(evidence.reference), f"{evidence.reference_name} {number(evidence.reference)}")
     return BarsPlot(bottom + 38, bottom, tuple(rows), scale.ticks(), reference, _rest(rest), _description(evidence))
+
+
+def drawn_values(evidence: Bars) -> tuple[float, ...]:
+    """What the plot's own axis holds: the bars that are drawn, and the reference."""
+    drawn, _ = _choose(sorted(evidence.bars, key=_rank))
+    values = tuple(bar.value for bar in drawn if bar.value is not None)
+    return values if evidence.reference is None else (*values, evidence.reference)
 
 
 def _rank(bar: Bar) -> tuple[bool, float, bool, int]:
