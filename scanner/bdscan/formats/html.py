@@ -16,6 +16,7 @@ from bdscan.formats import story, text
 from bdscan.formats.images import image
 from bdscan.formats.plots.bars import bars_plot, bars_table
 from bdscan.formats.plots.curve import curve_plot, curve_table
+from bdscan.formats.plots.heat import heat_plot, heat_table
 from bdscan.formats.plots.matrix import matrix_plot, matrix_table
 from bdscan.report import Evidence, Measured, Report, Statistic
 from bdscan.resources import resource
@@ -27,9 +28,28 @@ ORDER: Final = ("gallery", "picture", "bars", "curve", "matrix", "trigger")  # w
 
 def render(report: Report) -> str:
     """The page. The same report gives the same bytes."""
-    folder = resource("templates")
-    environment = Environment(
-        loader=FileSystemLoader(folder),
+    made = environment()
+    return made.get_template("report.html.j2").render(
+        report=report,
+        style=style(),
+        words=story.WORDS[report.verdict],
+        suspects=story.suspects(report),
+        weaknesses=story.weaknesses(report),
+        gaps=story.gaps(report),
+        statistics=telling(report.statistics),
+        looked_at=[stage for stage in report.stages if isinstance(stage, Measured) and stage.evidence],
+        seconds_of={stage.name: stage.seconds for stage in report.run.stages},
+    )
+
+
+def style() -> Markup:
+    return Markup((resource("templates") / "style.css").read_text(encoding="utf-8"))
+
+
+def environment() -> Environment:
+    """Jinja as every page of bdscan needs it: escaping on, our filters and plots in reach."""
+    made = Environment(
+        loader=FileSystemLoader(resource("templates")),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -37,7 +57,7 @@ def render(report: Report) -> str:
         keep_trailing_newline=True,
         finalize=_finalize,
     )
-    environment.filters |= {
+    made.filters |= {
         "number": text.number,
         "percent": text.percent,
         "seconds": text.seconds,
@@ -47,29 +67,21 @@ def render(report: Report) -> str:
         "web": text.web_address,
         "by_kind": by_kind,
     }
-    environment.globals |= {
+    made.globals |= {
         "story": story,
         "image": image,
         "bars_plot": bars_plot,
         "bars_table": bars_table,
         "curve_plot": curve_plot,
         "curve_table": curve_table,
+        "heat_plot": heat_plot,
+        "heat_table": heat_table,
         "matrix_plot": matrix_plot,
         "matrix_table": matrix_table,
         "new_id": count(1).__next__,
         "MOST_PAIRS": MOST_PAIRS,
     }
-    return environment.get_template("report.html.j2").render(
-        report=report,
-        style=Markup((folder / "style.css").read_text(encoding="utf-8")),
-        words=story.WORDS[report.verdict],
-        suspects=story.suspects(report),
-        weaknesses=story.weaknesses(report),
-        gaps=story.gaps(report),
-        statistics=telling(report.statistics),
-        looked_at=[stage for stage in report.stages if isinstance(stage, Measured) and stage.evidence],
-        seconds_of={stage.name: stage.seconds for stage in report.run.stages},
-    )
+    return made
 
 
 def _finalize(value: Any) -> Any:

@@ -13,13 +13,13 @@ from bdscan.repair.outcome import Rate
 HELPS = 0.5  # of the success without it: what leaves more is not worth advising
 FEW = 30  # images below which a rate is said to be rough
 ADAPTIVE = (
-    "An attacker who expects a transformation can train the trigger through it (the enhanced attacks of Li et al. 2020, "
-    "'Rethinking the Trigger', 4.2): it then works transformed as well. The advice holds for the triggers measured here, "
-    "not for others in the same model."
+    "An attacker who expects a transformation can train the trigger through it (the enhanced attacks of Li et al. "
+    "2020, 'Rethinking the Trigger', 4.2): it then works transformed as well. The advice holds for the triggers measured "
+    "here, not for others in the same model."
 )
 STAND_IN = (
-    "The triggers are those that a scan recovered. They stand in for the attacker's own, which may be larger and survive "
-    "more."
+    "The triggers are those that a scan recovered. They stand in for the attacker's own, which may be larger and "
+    "survive more."
 )
 NOT_A_REPAIR = (
     "The backdoor stays in the weights. Where the model can be changed, `bdscan repair` or a retraining comes first."

@@ -18,9 +18,19 @@ def trigger(profile: TriggerProfile) -> str:
     return f"{profile.family} trigger to {label(profile.target)}" + (f" from {sources}" if sources else "")
 
 
-def told(effects: tuple[Effect, ...], most: int) -> tuple[Effect, ...]:
-    """Of each kind the one that disturbs the worst trigger most for each point of accuracy it costs, best first."""
+def told(effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
+    """Of each kind the strength that is worth most: the least success and accuracy lost together."""
     kinds: dict[str, Effect] = {}
     for each in sorted(effects, key=lambda e: e.worst.value + max(e.points_lost, 0.0) / 100):
         kinds.setdefault(each.kind, each)
-    return tuple(kinds.values())[:most]
+    return tuple(kinds.values())
+
+
+def moved(profile: TriggerProfile) -> tuple[tuple[int, Rate], ...]:
+    """Distance in pixels (the larger of right and down) and the success over all places at that distance."""
+    rings: dict[int, list[int]] = {}
+    for down, row in zip(profile.shift.down, profile.shift.hits, strict=False):
+        for right, hits in zip(profile.shift.right, row, strict=False):
+            rings.setdefault(max(abs(down), abs(right)), []).append(hits)
+    n = profile.shift.n
+    return tuple((far, Rate(hits=sum(hits), n=n * len(hits))) for far, hits in sorted(rings.items()) if far)
