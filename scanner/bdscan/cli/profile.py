@@ -117,6 +117,8 @@ def _check(outputs: dict[str, str | None], inputs: list[str]) -> None:
     for option, path in outputs.items():
         if path is None or (path == STDOUT and option == "-o"):
             continue
+        if path == STDOUT:
+            raise UsageError(f"{option} -: names a file; only -o can go to stdout")
         if any(os.path.exists(path) and os.path.exists(name) and os.path.samefile(path, name) for name in inputs):
             raise UsageError(f"{option} {path}: this is an input and would be overwritten; choose another name")
         real = os.path.realpath(path)
@@ -148,34 +150,41 @@ def _write(result: Profile, output: str | None, html: str | None) -> None:
 
 def _show(result: Profile) -> None:
     """The triggers, the transformations that count, the advice."""
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
     from bdscan.cli.terminal import Stdout
-    from bdscan.formats.text import visible
+    from bdscan.formats.text import percent, visible
     from bdscan.mitigate import words
+    from bdscan.repair.outcome import Rate
 
-    def text(value: str) -> Text:
-        return Text(visible(value), overflow="fold")
+    def text(value: str, style: str = "") -> Text:
+        return Text(visible(value), style=style, overflow="fold")
+
+    def share(value: Rate) -> str:
+        return f"{percent(value.value)} of {value.n}" if value.n else "no images"
 
     console = Stdout()
     for i, trigger in enumerate(result.triggers):
-        table = Table("", "success", "own class again", "clean accuracy", title=text(words.trigger(trigger)))
-        table.title_justify = "left"
-        table.add_row("as recovered", words.rate(trigger.success), "", words.rate(result.accuracy))
+        table = Table(box=box.SIMPLE_HEAD, title=text(words.trigger(trigger), "bold"), title_justify="left")
+        table.add_column(overflow="fold")
+        for name in ("success", "own class again", "clean accuracy"):
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_row("as recovered", share(trigger.success), "", share(result.accuracy))
         for name, points in (("opacity", trigger.opacity), ("size", trigger.size)):
             for point in points:
                 if point.value in (0.5, 1.5):
-                    table.add_row(text(f"its {name} times {point.name}"), words.rate(point.success), "", "")
+                    table.add_row(text(f"{name} times {point.name}"), share(point.success))
         for point in trigger.colour:
-            table.add_row(text(f"its colour {point.name}"), words.rate(point.success), "", "")
-        for far, near in words.moved(trigger):
-            table.add_row(text(f"moved by {far} px"), words.rate(near), "", "")
+            table.add_row(text(f"colour {point.name}"), share(point.success))
+        for far, places in words.moved(trigger):
+            table.add_row(text(f"moved by {far} px, mean over places"), percent(places.value))
+        table.add_section()
         for effect in words.told(result.effects):
-            one = effect.triggers[i]
-            cost = words.rate(effect.accuracy.after)
-            table.add_row(text(effect.text), words.rate(one.success), words.rate(one.recovered), cost)
+            one, cost = effect.triggers[i], effect.accuracy.after
+            table.add_row(text(effect.text), share(one.success), share(one.recovered), share(cost))
         console.print(table)
-    console.print(text(result.advice.summary))
+    console.print(text(result.advice.summary, "bold"))
     for each in (*result.advice.warnings, *(f"Not measured: {what}." for what in result.not_measured)):
-        console.print(text(f"- {each}"), style="dim")
+        console.print(text(f"- {each}", "dim"))

@@ -14,8 +14,8 @@ HELPS = 0.5  # of the success without it: what leaves more is not worth advising
 FEW = 30  # images below which a rate is said to be rough
 ADAPTIVE = (
     "An attacker who expects a transformation can train the trigger through it (the enhanced attacks of Li et al. "
-    "2020, 'Rethinking the Trigger', 4.2): it then works transformed as well. The advice holds for the triggers measured "
-    "here, not for others in the same model."
+    "2020, 'Rethinking the Trigger', 4.2): it then works transformed as well. The advice holds for the triggers "
+    "measured here, not for others in the same model."
 )
 STAND_IN = (
     "The triggers are those that a scan recovered. They stand in for the attacker's own, which may be larger and "
@@ -47,6 +47,8 @@ def advise(effects: Sequence[Effect], before: Rate, most_points: float, again: C
 
 def choose(effects: Sequence[Effect], before: Rate, most_points: float) -> Effect | None:
     """The affordable one that leaves the worst trigger the least success; then the cheapest, then the first."""
+    if not before.hits:
+        return None
     affordable = [each for each in effects if affordable_loss(each, most_points)]
     best = min(affordable, key=lambda each: (each.worst.value, each.points_lost), default=None)
     return best if best is not None and best.worst.value <= HELPS * before.value else None
@@ -61,6 +63,8 @@ def affordable_loss(effect: Effect, most_points: float) -> bool:
 def _summary(
     best: Effect | None, guard: Effect | None, effects: Sequence[Effect], before: Rate, most_points: float
 ) -> str:
+    if not before.hits:
+        return f"The triggers do not work on these images: {rate(before)}. There is nothing to lower."
     if best is None:
         strongest = min(effects, key=lambda each: (each.worst.value, each.points_lost), default=None)
         said = f"No input transformation halves the success of {rate(before)} and costs at most {most_points:g} points"

@@ -56,12 +56,11 @@ def _all(shape: tuple[int, int, int], seed: int) -> Iterator[Transformation]:
     for sigma in (one * s for s in (0.5, 0.75, 1.0, 1.5, 2.0)):
         smooth = partial(transforms.blur, sigma=sigma)
         yield Transformation("blur", sigma, f"Gaussian blur, sigma {sigma:g} px", smooth, fixed=True)
-    for factor in (0.96, 0.9, 0.75, 0.5, 0.33):
-        scaled = partial(transforms.rescale, factor=factor)
-        yield Transformation("rescale down", factor, f"scale to {factor:.0%} and back", scaled, fixed=True)
-    for factor in (1.1, 1.5):
-        scaled = partial(transforms.rescale, factor=factor)
-        yield Transformation("rescale up", factor, f"scale to {factor:.0%} and back", scaled, fixed=True)
+    for factor in (0.96, 0.9, 0.75, 0.5, 0.33, 1.1, 1.5):
+        if any(round(factor * size) not in (0, size) for size in shape[1:]):
+            kind = "rescale down" if factor < 1 else "rescale up"
+            scaled = partial(transforms.rescale, factor=factor)
+            yield Transformation(kind, factor, f"scale to {factor:.0%} and back", scaled, fixed=True)
     for degrees in (2, 5, 10, 15):
         yield Transformation("rotate", degrees, f"rotate by {degrees}°", partial(transforms.rotate, degrees=degrees))
     if shape[0] in (1, 3):
