@@ -148,6 +148,12 @@ def test_words_for_the_ways_it_can_end() -> None:
     assert "No transformation that a guarded model can hold" in only.summary
 
 
+def test_a_family_that_often_stands_for_another_kind_is_said_first() -> None:
+    mixed = advise([effect("blur", 1, 100)], FULL, 2, lambda e: e, ["tone", "sparse"])
+    assert mixed.warnings[0].startswith("A recovered trigger of the family tone is often a substitute")
+    assert not any("substitute" in w for w in advise([], FULL, 2, lambda e: e, ["sparse"]).warnings)
+
+
 def test_the_reports_trigger_is_the_patch() -> None:
     """That the report this file is built on says what it should."""
     change = planted_report.patch()

@@ -65,7 +65,7 @@ def run(settings: ProfileSettings, folder: str, progress: Progress) -> Profile:
         return effect(subject.classifier, triggers, search, by_text[chosen.text])
 
     before = max((each.success for each in profiles), key=lambda rate: rate.value)
-    advice = advise(effects, before, settings.max_accuracy_drop, again)
+    advice = advise(effects, before, settings.max_accuracy_drop, again, [each.family for each in profiles])
     chosen = by_text[advice.guard.effect.text] if advice.guard else None
     return Profile(
         tool=Tool(version=__version__),
