@@ -1,4 +1,4 @@
-"""Imports go one way: cli -> api -> jail -> repair -> pipeline -> the detectors' floor -> intake, onnx -> report.
+"""Imports go one way: cli -> api -> jail -> mitigate -> repair -> pipeline -> detectors -> intake, onnx -> report.
 
 Read from the source, so that an import inside a function counts too; `if TYPE_CHECKING:` blocks do not, they are gone
 when the program runs.
@@ -21,6 +21,7 @@ FLOORS = (
     {"api"},
     {"deliver"},
     {"jail"},
+    {"mitigate"},
     {"repair"},
     {"pipeline"},
     {"judge", "waivers"},
@@ -72,6 +73,9 @@ LIGHT = {
     "atomic",
     "deliver",
     "repair.outcome",
+    "mitigate.outcome",
+    "mitigate.page",
+    "mitigate.words",
 }
 URL_TEXT = {"urllib.parse", "urllib.parse.quote", "urllib.parse.urlsplit"}  # cuts strings, opens nothing
 HEAVY = {"torch", "torchvision", "onnx", "onnxruntime", "sklearn", "scipy"}

@@ -11,9 +11,10 @@ from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
 
 from bdscan.errors import UsageError
+from bdscan.mitigate.outcome import Profile
 from bdscan.repair.outcome import Repair
 from bdscan.report import Isolation, Report
-from bdscan.settings import RepairSettings, Settings
+from bdscan.settings import ProfileSettings, RepairSettings, Settings
 
 PathLike = str | os.PathLike[str]
 Progress = Callable[[str, float], None]
@@ -124,6 +125,41 @@ def repair_to(
             return result, deliver(private, result, settings.name, output, largest)
         except OSError as error:
             raise UsageError(f"--output {output}: cannot be written ({error.strerror})") from None
+
+
+def make_profile_settings(**values: object) -> ProfileSettings:
+    """As `make_settings`, for a profile."""
+    return _validated(ProfileSettings, values)
+
+
+def profile(
+    settings: ProfileSettings, guard: str | None = None, progress: Progress | None = None
+) -> tuple[Profile, tuple[str, ...]]:
+    """Profile in a worker process; the profile, and what was written of the guarded model, which goes to `guard`.
+
+    Nothing is written where no fixed transformation helps. Raises as `repair_to`.
+    """
+    from bdscan import atomic
+    from bdscan.deliver import deliver_guard
+    from bdscan.jail.parent import profile_isolated
+
+    check_files(settings)
+    _need_file("--report", settings.report)
+    if guard is not None:
+        try:
+            atomic.probe(guard)
+        except OSError as error:
+            raise UsageError(f"--guard {guard}: cannot be written ({error.strerror}); choose another place") from None
+    with profile_isolated(settings, progress or _quietly) as (result, private):
+        if guard is None or settings.guard is None or result.guard is None:
+            return result, ()
+        try:
+            largest = sum(file.bytes for file in result.files if file.role in ("model", "sidecar"))
+            written = deliver_guard(private, result.guard, settings.guard, guard, largest)
+        except OSError as error:
+            raise UsageError(f"--guard {guard}: cannot be written ({error.strerror})") from None
+        file = result.guard.file.model_copy(update={"path": guard})
+        return result.model_copy(update={"guard": result.guard.model_copy(update={"file": file})}), written
 
 
 def run(settings: Settings, *, isolate: bool = True, progress: Progress | None = None) -> Report:

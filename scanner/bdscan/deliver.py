@@ -9,7 +9,9 @@ from pathlib import Path
 
 from bdscan import atomic
 from bdscan.errors import CannotJudge
+from bdscan.mitigate.outcome import Guard
 from bdscan.repair.outcome import Repair
+from bdscan.report import FileDigest
 
 SIDECAR, REJECTED, ACCOUNT = ".data", ".rejected", ".repair.json"
 SPARE = 16 * 2**20  # bytes that a repaired file may be larger than the original: alignment, zip overhead
@@ -50,19 +52,29 @@ def deliver(private: Path, repair: Repair, name: str, output: str, largest: int)
 
     CannotJudge where the worker left something else than regular files of a plausible size with the digest it told.
     """
-    content = _read(private / name, largest + SPARE)
-    if repair.result is None or hashlib.sha256(content).hexdigest() != repair.result.sha256:
-        raise CannotJudge("the worker's file is not the one it verified; nothing was written")
-    sidecar = private / (name + SIDECAR)
-    written = []
-    if os.path.lexists(sidecar):
-        atomic.write(output + SIDECAR, _read(sidecar, largest + SPARE))
-        written.append(output + SIDECAR)
     target = output if repair.outcome == "repaired" else output + REJECTED
-    atomic.write(target, content)
+    written = _model(private / name, repair.result, output, target, largest + SPARE)
     account = output + ACCOUNT
     atomic.write(account, (repair.model_dump_json(indent=1) + "\n").encode())
-    return (target, *written, account)
+    return (*written, account)
+
+
+def deliver_guard(private: Path, guard: Guard, name: str, output: str, largest: int) -> tuple[str, ...]:
+    """Write the guarded model to `output`, as `deliver` does; twice the original's size is plausible (half floats)."""
+    return _model(private / name, guard.file, output, output, 2 * largest + SPARE)
+
+
+def _model(file: Path, told: FileDigest | None, output: str, target: str, most: int) -> tuple[str, ...]:
+    content = _read(file, most)
+    if told is None or hashlib.sha256(content).hexdigest() != told.sha256:
+        raise CannotJudge("the worker's file is not the one it verified; nothing was written")
+    sidecar = Path(f"{file}{SIDECAR}")
+    written = []
+    if os.path.lexists(sidecar):
+        atomic.write(output + SIDECAR, _read(sidecar, most))
+        written.append(output + SIDECAR)
+    atomic.write(target, content)
+    return (target, *written)
 
 
 def _read(path: Path, most: int) -> bytes:
@@ -70,7 +82,7 @@ def _read(path: Path, most: int) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
-        raise CannotJudge("the worker left no repaired model; nothing was written") from None
+        raise CannotJudge("the worker left no model; nothing was written") from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise CannotJudge("the worker left something that is no file; nothing was written")

@@ -56,4 +56,29 @@ class RepairSettings(Settings):
     @property
     def scan(self) -> Settings:
         """Of the scans alone."""
-        return Settings.model_validate(self.model_dump(include=set(Settings.model_fields)))
+        return _scan_of(self)
+
+
+class ProfileSettings(Settings):
+    """A profile of the triggers that a report of `model` names.
+
+    Attributes:
+        report: the JSON report that names the triggers.
+        guard: file name, without a folder, of the guarded model; None: none is written.
+        weaknesses: natural weaknesses too.
+        max_accuracy_drop: points of clean accuracy that an advised transformation may cost.
+    """
+
+    report: str
+    guard: str | None = Field(default=None, pattern=r"^[^/\\\x00]{1,200}$")
+    weaknesses: bool = False
+    max_accuracy_drop: float = Field(default=2.0, ge=0, le=100)
+
+    @property
+    def scan(self) -> Settings:
+        """Of the loading alone."""
+        return _scan_of(self)
+
+
+def _scan_of(settings: Settings) -> Settings:
+    return Settings.model_validate(settings.model_dump(include=set(Settings.model_fields)))

@@ -93,7 +93,7 @@ def test_a_target_is_unlikely_only_where_it_was_more_likely_than_before() -> Non
 
 
 def test_the_stretch_goes_as_far_as_accuracy_holds(badnets: Scannable) -> None:
-    """Towards a network that names one class for everything, accuracy soon falls; where nothing changed it never does."""
+    """Towards a network that names one class for all, accuracy soon falls; where nothing changed it never does."""
     held = badnets.samples.part(badnets.samples.held_out)
     trigger = Planted(TARGET, (), "sparse", corner)
     same = student_of(badnets.classifier)

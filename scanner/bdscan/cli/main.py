@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bdscan import __version__
-from bdscan.cli import detectors, limits, render, repair, scan, verify, zoo
+from bdscan.cli import detectors, limits, profile, render, repair, scan, verify, zoo
 
 HELP = """Scan an image classifier that you did not train for planted backdoors.
 
@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 app.command("scan", help=scan.HELP)(scan.scan)
 app.command("repair", help=repair.HELP)(repair.repair)
+app.command("profile", help=profile.HELP)(profile.profile)
 app.command("render", help=render.HELP)(render.render)
 app.command("verify", help=verify.HELP)(verify.verify)
 app.command("detectors", help=detectors.HELP)(detectors.detectors)

@@ -12,6 +12,7 @@ from bdscan.formats import story, text
 from bdscan.formats.images import image
 from bdscan.formats.plots.bars import bars_plot, bars_table
 from bdscan.formats.plots.curve import curve_plot, curve_table
+from bdscan.formats.plots.heat import heat_plot, heat_table
 from bdscan.formats.plots.matrix import matrix_plot, matrix_table
 from bdscan.formats.plots.rates import counted, rate_text, rates_plot
 from bdscan.report import Evidence
@@ -53,6 +54,8 @@ def environment() -> Environment:
         "bars_table": bars_table,
         "curve_plot": curve_plot,
         "curve_table": curve_table,
+        "heat_plot": heat_plot,
+        "heat_table": heat_table,
         "matrix_plot": matrix_plot,
         "matrix_table": matrix_table,
         "rates_plot": rates_plot,

@@ -19,9 +19,10 @@ from bdscan.formats.text import shorten, visible
 from bdscan.jail.environment import worker_environment
 from bdscan.jail.scratch import overfull
 from bdscan.jail.wire import Failure, Reader, Step, WireError
+from bdscan.mitigate.outcome import Profile
 from bdscan.repair.outcome import Repair
 from bdscan.report import Report
-from bdscan.settings import RepairSettings, Settings
+from bdscan.settings import ProfileSettings, RepairSettings, Settings
 
 WORKER: Final = "bdscan.jail.worker"
 BETWEEN_LOOKS: Final = 1.0  # seconds
@@ -31,7 +32,10 @@ LINE_LENGTH: Final = 600
 DYING: Final = 5.0  # seconds between the end of the worker's channel and its exit status
 CRASHES: Final = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 
+OTHER_ANSWER: Final = "the worker answered another question than it was asked; its answer was thrown away"
+
 Progress = Callable[[str, float], None]
+Answer = Report | Repair | Profile
 
 
 class WorkerFailed(CannotJudge):
@@ -51,7 +55,7 @@ def run_isolated(settings: Settings, progress: Progress) -> Report:
     with _answered(settings, progress) as (answer, _):
         if isinstance(answer, Report):
             return answer
-    raise WorkerFailed("the worker answered a scan with a repair; its answer was thrown away")
+    raise WorkerFailed(OTHER_ANSWER)
 
 
 @contextmanager
@@ -62,12 +66,21 @@ def repair_isolated(settings: RepairSettings, progress: Progress) -> Iterator[tu
     """
     with _answered(settings, progress) as (answer, private):
         if not isinstance(answer, Repair):
-            raise WorkerFailed("the worker answered a repair with a scan; its answer was thrown away")
+            raise WorkerFailed(OTHER_ANSWER)
         yield answer, private
 
 
 @contextmanager
-def _answered(settings: Settings, progress: Progress) -> Iterator[tuple[Report | Repair, Path]]:
+def profile_isolated(settings: ProfileSettings, progress: Progress) -> Iterator[tuple[Profile, Path]]:
+    """As `repair_isolated`, for a profile; the folder holds the guarded model, if there is one."""
+    with _answered(settings, progress) as (answer, private):
+        if not isinstance(answer, Profile):
+            raise WorkerFailed(OTHER_ANSWER)
+        yield answer, private
+
+
+@contextmanager
+def _answered(settings: Settings, progress: Progress) -> Iterator[tuple[Answer, Path]]:
     with tempfile.TemporaryDirectory(prefix="bdscan-") as private, tempfile.TemporaryFile() as log:
         receiving, sending = os.pipe()
         try:
@@ -106,7 +119,7 @@ def _start(settings: Settings, private: str, channel: int, log: IO[bytes]) -> su
 
 def _listen(
     worker: subprocess.Popen[bytes], channel: int, time_limit: float, private: str, progress: Progress, log: IO[bytes]
-) -> Report | Repair:
+) -> Answer:
     reader, deadline = Reader(), time.monotonic() + time_limit
     look = time.monotonic() + BETWEEN_LOOKS
     with selectors.DefaultSelector() as selector:

@@ -13,7 +13,7 @@ from typing import Final
 
 from bdscan.jail.landlock import Places
 from bdscan.resources import PACKAGE, resource
-from bdscan.settings import IMAGE_SUFFIXES, RepairSettings, Settings
+from bdscan.settings import IMAGE_SUFFIXES, ProfileSettings, RepairSettings, Settings
 
 SYSTEM: Final = (
     "/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64",
@@ -64,7 +64,7 @@ def _named(settings: Settings) -> Iterator[str]:
         if colon and file != "torchvision":
             yield os.path.dirname(os.path.realpath(file))  # it may import its neighbours
     yield from (file for file in (settings.labels, *settings.rules) if file is not None)
-    if isinstance(settings, RepairSettings):
+    if isinstance(settings, RepairSettings | ProfileSettings):
         yield settings.report
     yield settings.samples
     if os.path.isdir(settings.samples):

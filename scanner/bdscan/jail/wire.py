@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
+from bdscan.mitigate.outcome import Profile
 from bdscan.repair.outcome import Repair
 from bdscan.report import Name, Report, Value
 from bdscan.saved import Invalid, validated
@@ -41,15 +42,16 @@ class Failure(Value):
     trace: Annotated[str, Field(max_length=TRACE_LENGTH)] = ""
 
 
-Frame = Step | Failure | Report | Repair
+Frame = Step | Failure | Report | Repair | Profile
 
-MODELS: Final[dict[bytes, type[Step] | type[Failure] | type[Report] | type[Repair]]] = {
+MODELS: Final[dict[bytes, type[Step] | type[Failure] | type[Report] | type[Repair] | type[Profile]]] = {
     b"S": Step,
     b"F": Failure,
     b"R": Report,
     b"P": Repair,
+    b"T": Profile,
 }
-CAPS: Final = {b"S": 4 * KIB, b"F": 256 * KIB, b"R": 64 * MIB, b"P": 160 * MIB}
+CAPS: Final = {b"S": 4 * KIB, b"F": 256 * KIB, b"R": 64 * MIB, b"P": 160 * MIB, b"T": 16 * MIB}
 
 
 def encode(frame: Frame) -> bytes:

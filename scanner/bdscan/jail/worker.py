@@ -23,9 +23,10 @@ from bdscan.jail.compute import deterministic, uses_cuda
 from bdscan.jail.limits import apply_limits
 from bdscan.jail.sandbox import COMPLETE, enter
 from bdscan.jail.wire import MESSAGE_LENGTH, TRACE_LENGTH, Failure, Frame, Step, encode
+from bdscan.mitigate.outcome import Profile
 from bdscan.repair.outcome import Repair
 from bdscan.report import Isolation, Report
-from bdscan.settings import RepairSettings, Settings
+from bdscan.settings import ProfileSettings, RepairSettings, Settings
 
 SETTINGS_LENGTH: Final = 1_000_000
 BETWEEN_STEPS: Final = 0.05  # seconds: a loop may report every iteration, a terminal needs twenty a second
@@ -50,8 +51,10 @@ def main() -> int:
 
 
 def _settings(line: bytes) -> Settings:
-    """Those of a repair where the line names a report, else those of a scan."""
-    kind = RepairSettings if "report" in json.loads(line) else Settings
+    """Those of a repair or a profile where the line has their fields, else those of a scan."""
+    given = json.loads(line).keys()
+    kinds: tuple[type[Settings], ...] = (RepairSettings, ProfileSettings)
+    kind = next((each for each in kinds if given == each.model_fields.keys()), Settings)
     return kind.model_validate_json(line)
 
 
@@ -60,7 +63,7 @@ def _require(settings: Settings, walls: Isolation) -> None:
         raise UsageError(f"--require-sandbox: this system does not give it; missing: {'; '.join(walls.missing)}")
 
 
-def _scan(settings: Settings, walls: Isolation, progress: Callable[[str, float], None]) -> Report | Repair:
+def _scan(settings: Settings, walls: Isolation, progress: Callable[[str, float], None]) -> Report | Repair | Profile:
     import onnxruntime  # noqa: F401
     import torch  # noqa: F401
 
@@ -74,6 +77,8 @@ def _scan(settings: Settings, walls: Isolation, progress: Callable[[str, float],
     with deterministic(settings):
         if isinstance(settings, RepairSettings):
             return _repair(settings, isolation, progress)
+        if isinstance(settings, ProfileSettings):
+            return _profile(settings, isolation, progress)
         report = run_pipeline(settings, progress)
     return _signed(report, isolation)
 
@@ -83,6 +88,12 @@ def _repair(settings: RepairSettings, isolation: Isolation, progress: Callable[[
 
     repair = run(settings, os.environ["TMPDIR"], progress)
     return repair.model_copy(update={"after": _signed(repair.after, isolation)})
+
+
+def _profile(settings: ProfileSettings, isolation: Isolation, progress: Callable[[str, float], None]) -> Profile:
+    from bdscan.mitigate.run import run
+
+    return run(settings, os.environ["TMPDIR"], progress).model_copy(update={"isolation": isolation})
 
 
 def _signed(report: Report, isolation: Isolation) -> Report:

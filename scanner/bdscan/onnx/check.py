@@ -13,10 +13,9 @@ from bdscan.onnx.errors import OnnxError
 from bdscan.onnx.model import OnnxModel
 
 
-def check_against_onnxruntime(model: OnnxModel, path: Path, x: NDArray[np.float32]) -> float:
-    """Largest absolute difference between the model's outputs and onnxruntime's on `x` (N, ...).
+def run_onnxruntime(model: OnnxModel, path: Path, x: NDArray[np.float32]) -> torch.Tensor:
+    """onnxruntime's outputs (N, K), float64, for `x` (N, ...) of the file `path` whose input and output are `model`'s.
 
-    `inf` where either has a value that is not finite: such a model cannot be called equal.
     Raises OnnxError where onnxruntime refuses the file or the input.
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # or it sends usage data from where there is no sandbox
@@ -33,7 +32,16 @@ def check_against_onnxruntime(model: OnnxModel, path: Path, x: NDArray[np.float3
         parts = [session.run([model.output.name], {given.name: part})[0] for part in np.split(feeds, len(feeds) // n)]
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise OnnxError(f"onnxruntime cannot run {path.name}: {error}") from None
-    reference = torch.from_numpy(np.concatenate(parts)[: len(x)].astype(np.float64)).flatten(1)
+    return torch.from_numpy(np.concatenate(parts)[: len(x)].astype(np.float64)).flatten(1)
+
+
+def check_against_onnxruntime(model: OnnxModel, path: Path, x: NDArray[np.float32]) -> float:
+    """Largest absolute difference between the model's outputs and onnxruntime's on `x` (N, ...).
+
+    `inf` where either has a value that is not finite: such a model cannot be called equal.
+    Raises OnnxError where onnxruntime refuses the file or the input.
+    """
+    reference = run_onnxruntime(model, path, x)
     device = next((p.device for _, p in model.named_initialisers()), torch.device("cpu"))
     with torch.no_grad():
         own = model(torch.from_numpy(x).to(device)).double().cpu()

@@ -36,11 +36,8 @@ class Planted:
         return use
 
 
-def planted(report: Report, weaknesses: bool = False) -> tuple[Planted, ...]:
-    """The report's triggers, alarms first; natural weaknesses too where they are asked for.
-
-    UsageError where there is nothing to unlearn, or where the finding is a branch in the graph: weights cannot mend it.
-    """
+def named(report: Report, weaknesses: bool = False) -> tuple[Planted, ...]:
+    """The report's triggers, alarms first; natural weaknesses too where they are asked for. Empty where it has none."""
     found = []
     for finding in report.findings:
         if finding.weakness and not weaknesses:
@@ -50,8 +47,16 @@ def planted(report: Report, weaknesses: bool = False) -> tuple[Planted, ...]:
                 sources = tuple(s.index for s in evidence.sources)
                 stamp = stamp_from_parameters(evidence)
                 found.append(Planted(evidence.target.index, sources, evidence.family, stamp))
-    alarms = [f for f in report.findings if not f.weakness]
-    branches = [f for f in alarms if f.target is None]
+    return tuple(found)
+
+
+def planted(report: Report, weaknesses: bool = False) -> tuple[Planted, ...]:
+    """The report's triggers, to be unlearned.
+
+    UsageError where there is nothing to unlearn, or where the finding is a branch in the graph: weights cannot mend it.
+    """
+    found = named(report, weaknesses)
+    branches = [f for f in report.findings if not f.weakness and f.target is None]
     if branches:
         raise UsageError(
             f"--report: {branches[0].title!r} is not in the weights, so unlearning cannot repair it; "
@@ -62,4 +67,4 @@ def planted(report: Report, weaknesses: bool = False) -> tuple[Planted, ...]:
             "--report: it names no trigger to unlearn"
             + ("" if weaknesses else "; --weaknesses repairs natural weaknesses as well")
         )
-    return tuple(found)
+    return found
