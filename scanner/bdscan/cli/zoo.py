@@ -58,6 +58,15 @@ Every part runs alone; a part that is measured again replaces its row in OUT, th
 Example:
   bdscan zoo benchmark --data data/ --models models/ --out docs/benchmark.json --markdown docs/benchmark.md
 """
+REPAIR_TABLE_HELP = """Scan and repair every backdoored network that has a card, and measure with its true trigger.
+
+The scan and the first repair are the commands themselves; further seeds and the baselines (fine-tuning, fine-pruning,
+channel-Lipschitz pruning) run in this process, without isolation: only for networks whose origin you know.
+
+\b
+Example:
+  bdscan zoo repair-table models/ --data data/ --out docs/repairs.json --markdown docs/repairs.md --resume
+"""
 
 DataDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder with one .npz a data set.")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
@@ -159,6 +168,29 @@ def scan_table(
         found = table["summary"]
         alarms = f"alarms on {found['clean_alarms']} of {found['clean']} clean"
         note(f"right: {found['right']} of {found['networks']}; {alarms}")
+
+
+@app.command("repair-table", help=REPAIR_TABLE_HELP)
+def repair_table(
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Networks.", show_default=False)],
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Folder with one .npz a data set.", show_default=False)],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The table as JSON.", show_default=False)],
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="The table as Markdown.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Repairs of each network, a seed each.")] = 3,
+    threads: Threads = 2,
+    only: Annotated[str, typer.Option(metavar="TEXT", help="Only networks whose name contains this.")] = "",
+    resume: Annotated[bool, typer.Option("--resume", help="Keep the rows that OUT has.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an unexpected failure happened.")] = False,
+) -> None:
+    with guarded(debug):
+        from bdscan.zoo.record import shown_command
+        from bdscan.zoo.repair_table import run
+
+        words: list[object] = ["bdscan zoo repair-table", *folders, "--data", data, "--seeds", seeds]
+        words += ["--threads", threads, *(["--only", only] if only else [])]
+        command = shown_command(words)
+        options: dict[str, Any] = {"seeds": seeds, "threads": threads, "only": only, "resume": resume}
+        run(folders, data, out, markdown, command=command, note=note, **options)
 
 
 @app.command("benchmark", help=BENCHMARK_HELP)

@@ -1,0 +1,88 @@
+"""The table of `bdscan zoo repair-table` as Markdown."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from bdscan.zoo import paper_figures as p4
+from bdscan.zoo.record import markdown_table, number
+
+Row = dict[str, Any]
+HEADER = (
+    "network", "method", "clean accuracy before", "after", "points lost", "true ASR before", "after", "worst seed",
+    "unstamped", "RA", "nDER", "outcome", "command, s", "P4: ASR after", "P4: accuracy before, after",
+)  # fmt: skip
+TEXT = """\
+Accuracy, ASR and RA are percentages on {n} test images at most that neither scan nor repair saw; several triggers in
+one network are averaged. Each network is scanned and repaired with ten images a class, told nothing of the trigger;
+half of them train, half are held out. "After" is the mean over {seeds} seeds of the repair, "worst seed" the highest
+ASR among them. The first seed is the command itself, from file to file, with its second scan: its outcome and seconds.
+"Unstamped" is the share of the same images that go to the target without any trigger, after the repair: ASR cannot
+fall below it. RA is the share of stamped images that keep their own class; nDER is P2's equation 1. The baselines get
+the same images, steps and seeds.
+"""
+
+
+def page(table: dict[str, Any]) -> str:
+    """The whole document."""
+    lines: list[tuple[object, ...]] = []
+    for row in table["rows"]:
+        lines += _lines(row)
+    notes = [f"- `{row['name']}`: {row['note']}.\n" for row in table["rows"] if row.get("note")]
+    notes += [
+        f"- `{row['name']}` was rejected: {'; '.join(row['reasons'])}\n"
+        for row in table["rows"]
+        if row.get("outcome") == "rejected"
+    ]
+    return "\n".join(
+        [
+            "# Repairs, measured with the true triggers\n",
+            f"`{table['command']}`, {table['date']}, bdscan {table['version']}, torch {table['torch']}, "
+            f"{table['seeds']} seeds, {table['threads']} threads of {table['cores']}, {table['cpu']}.\n",
+            TEXT.format(n=2000, seeds=table["seeds"]),
+            markdown_table(HEADER, lines),
+            *(["## Not repaired\n", "".join(notes)] if notes else []),
+        ]
+    )
+
+
+def _lines(row: Row) -> list[tuple[object, ...]]:
+    if "before" not in row:
+        return [(row["name"], "–", *(None,) * (len(HEADER) - 2))]
+    before = row["before"]
+    start = (_percent(before["accuracy"]), _percent(statistics.fmean(before["asr"])))
+    lines: list[tuple[object, ...]] = []
+    for name, found in {"bdscan repair": row.get("ours"), **row.get("baselines", {})}.items():
+        if not isinstance(found, list):
+            words = found or row.get("note") or "–"
+            lines.append((row["name"], name, start[0], None, None, start[1], *(None,) * 5, words, None, None, None))
+            continue
+        own = name == "bdscan repair"
+        accuracy = statistics.fmean(each["accuracy"] for each in found)
+        rates = [statistics.fmean(each["asr"]) for each in found]
+        paper = p4.REPAIR.get((row["data"], row["attack"])) if own else None
+        lines.append(
+            (
+                row["name"],
+                f"**{name}**" if own else name,
+                start[0],
+                _percent(accuracy),
+                number(100 * (before["accuracy"] - accuracy), 1),
+                start[1],
+                _percent(statistics.fmean(rates)),
+                _percent(max(rates)),
+                _percent(statistics.fmean(statistics.fmean(each["unstamped"]) for each in found)),
+                _percent(statistics.fmean(statistics.fmean(each["ra"]) for each in found)),
+                number(statistics.fmean(each["nder"] for each in found), 3),
+                row.get("outcome") if own else None,
+                number(row.get("command_seconds"), 0) if own else None,
+                None if paper is None else f"{paper[0]:g}",
+                None if paper is None else f"{paper[1]:g}, {paper[2]:g}",
+            )
+        )
+    return lines
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"

@@ -1,0 +1,196 @@
+"""`bdscan zoo repair-table`: backdoored networks scanned, repaired, and measured with their true triggers.
+
+The scan and the first repair are the user's own commands, in the worker, from file to file; further seeds repeat the
+unlearning alone, in this process. Published methods get the same images and seeds. Only the measuring knows the truth.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bdscan import api
+from bdscan.errors import CannotJudge, UsageError
+from bdscan.intake.classifier import Classifier, Scannable
+from bdscan.intake.load import load
+from bdscan.jail.compute import deterministic
+from bdscan.repair.planted import planted
+from bdscan.repair.rounds import Plan, repair_weights
+from bdscan.repair.student import frozen
+from bdscan.report import Report
+from bdscan.settings import Settings
+from bdscan.zoo.baselines.channel_lipschitz import channel_lipschitz
+from bdscan.zoo.baselines.fine_pruning import fine_pruning
+from bdscan.zoo.baselines.fine_tuning import fine_tuning
+from bdscan.zoo.clean_images import CleanImages, as_trained, from_test_split, own_samples
+from bdscan.zoo.fidelity import scan_settings
+from bdscan.zoo.known_trigger import KnownTrigger, known_triggers
+from bdscan.zoo.model_folder import ModelFolder, find
+from bdscan.zoo.record import made, without_folders, write_json, write_text
+from bdscan.zoo.repair_markdown import page
+
+Row = dict[str, Any]
+IMAGES = 2000
+BASELINES: Mapping[str, Callable[[Scannable, int], Classifier]] = {
+    "fine-tuning": fine_tuning,
+    "fine-pruning": fine_pruning,
+    "CLP": channel_lipschitz,
+}
+
+
+@dataclass(frozen=True)
+class Truth:
+    """On test images that no repair saw, shares in [0, 1].
+
+    Attributes:
+        accuracy: clean accuracy.
+        asr: for each true trigger, stamped images of its sources that go to the target.
+        ra: for each, those that keep their own class (robust accuracy, P2).
+        unstamped: for each, the same images without the trigger that go to the target: what ASR cannot fall below.
+    """
+
+    accuracy: float
+    asr: tuple[float, ...]
+    ra: tuple[float, ...]
+    unstamped: tuple[float, ...]
+
+
+def truth(classifier: Classifier, x: Tensor, y: Tensor, known: Sequence[KnownTrigger]) -> Truth:
+    """Measure on images x (N,C,H,W) in [0,1] with labels y (N,)."""
+    plain = classifier.predict(x).argmax(1)
+    asr, ra, unstamped = [], [], []
+    for one in known:
+        use = y != one.target
+        if one.sources:
+            use &= torch.isin(y, torch.tensor(one.sources))
+        answer = classifier.predict(one.stamp(x[use])).argmax(1)
+        asr.append(float((answer == one.target).float().mean()))
+        ra.append(float((answer == y[use]).float().mean()))
+        unstamped.append(float((plain[use] == one.target).float().mean()))
+    return Truth(float((plain == y).float().mean()), tuple(asr), tuple(ra), tuple(unstamped))
+
+
+def nder(before: Truth, after: Truth) -> float:
+    """Normalised defense effectiveness rating (P2, eq. 1), on the mean ASR; 1 is best, 0.5 is no effect."""
+    old, new = statistics.fmean(before.asr), statistics.fmean(after.asr)
+    gain = max(0.0, (old - new) / old) if old else 0.0
+    return (gain - max(0.0, (before.accuracy - after.accuracy) / before.accuracy) + 1) / 2
+
+
+def run(
+    folders: Sequence[Path],
+    data: Path,
+    out: Path,
+    markdown: Path | None,
+    *,
+    command: str,
+    seeds: int = 3,
+    threads: int = 2,
+    only: str = "",
+    resume: bool = False,
+    note: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Repair the backdoored networks in `folders` and write the table after each; returns it.
+
+    Raises UsageError before the first repair where a folder, a card or a data set cannot be read.
+    """
+    models = [model for model in find(folders, only) if model.truth == "backdoored"]
+    header = made(command, seeds=seeds, threads=threads)
+    rows: dict[str, Row] = {}
+    if resume and out.exists():
+        rows = {row["name"]: row for row in json.loads(out.read_text())["rows"]}
+    for model in models:
+        if model.name in rows:
+            note(f"{model.name}: there already")
+            continue
+        clean = own_samples(model, 0) if model.samples else as_trained(model, from_test_split(model.data, data, 0))
+        rows[model.name] = repair_one(model, clean, seeds, threads)
+        note(f"{model.name}: {rows[model.name].get('note') or rows[model.name]['outcome']}")
+        table = {**header, "rows": [rows[name] for name in sorted(rows)]}
+        write_json(out, table)
+        if markdown is not None:
+            write_text(markdown, page(table))
+    return {**header, "rows": [rows[name] for name in sorted(rows)]}
+
+
+def repair_one(model: ModelFolder, clean: CleanImages, seeds: int, threads: int) -> Row:
+    """One network's row; `note` says why there is no repair."""
+    row: Row = {"name": model.name, "data": model.data, "attack": _attack(model), "targets": list(model.targets)}
+    known = known_triggers(model)
+    if not known:
+        return {**row, "note": "the card does not describe the true trigger exactly"}
+    x, y = clean.others(IMAGES, 0)
+    images, labels = torch.from_numpy(x).permute(0, 3, 1, 2).float() / 255, torch.from_numpy(y)
+    with tempfile.TemporaryDirectory() as scratch:
+        samples = Path(scratch) / "samples.npz"
+        clean.write_drawn(samples)
+        settings = scan_settings(model.weights, samples, model.arch(Path(scratch)), "standard", 0, threads)
+        try:
+            with deterministic(settings):
+                subject = load(settings).scannable
+                before = truth(subject.classifier, images, labels, known)
+                row["before"] = asdict(before)
+                row["baselines"] = _baselines(subject, before, images, labels, known, seeds)
+            report = api.run(settings)
+            row["verdict"] = report.verdict.value
+            results = _repairs(row, settings, subject, report, Path(scratch), images, labels, known, seeds)
+        except (UsageError, CannotJudge) as error:
+            return {**row, "note": without_folders(str(error))[:300]}
+    row["ours"] = [{**asdict(after), "nder": nder(before, after)} for after in results]
+    return row
+
+
+def _repairs(
+    row: Row,
+    settings: Settings,
+    subject: Scannable,
+    report: Report,
+    scratch: Path,
+    images: Tensor,
+    labels: Tensor,
+    known: Sequence[KnownTrigger],
+    seeds: int,
+) -> list[Truth]:
+    saved, output = scratch / "report.json", scratch / f"repaired{Path(settings.model).suffix}"
+    saved.write_text(report.model_dump_json())
+    triggers = planted(report)
+    began = time.perf_counter()
+    options = {**settings.model_dump(), "report": str(saved), "name": output.name}
+    repair, written = api.repair_to(api.make_repair_settings(**options), str(output))
+    row["command_seconds"] = round(time.perf_counter() - began, 1)
+    row["outcome"], row["reasons"] = repair.outcome, [without_folders(text) for text in repair.reasons]
+    row["relearn"] = None if repair.relearn is None else repair.relearn.model_dump()
+    again = settings.model_copy(update={"model": written[0]})
+    with deterministic(settings):
+        found = [truth(load(again).scannable.classifier, images, labels, known)]
+        for seed in range(1, seeds):
+            student, _ = repair_weights(subject, triggers, Plan(), seed, lambda stage, share: None)
+            found.append(truth(frozen(student), images, labels, known))
+    return found
+
+
+def _baselines(
+    subject: Scannable, before: Truth, x: Tensor, y: Tensor, known: Sequence[KnownTrigger], seeds: int
+) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for name, method in BASELINES.items():
+        try:
+            found = [truth(method(subject, seed), x, y, known) for seed in range(seeds)]
+            out[name] = [{**asdict(after), "nder": nder(before, after)} for after in found]
+        except CannotJudge as error:
+            out[name] = str(error)
+    return out
+
+
+def _attack(model: ModelFolder) -> str | None:
+    attack = model.card.get("settings", {}).get("attack") or model.card.get("attack")
+    return attack["attack"] if isinstance(attack, dict) else attack

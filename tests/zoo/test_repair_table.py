@@ -1,0 +1,131 @@
+"""The measures of a repair by hand, the baselines on the fixtures, and one row from file to file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bdscan.errors import CannotJudge
+from bdscan.intake.classifier import Scannable
+from bdscan.intake.load import load
+from bdscan.settings import Settings
+from bdscan.zoo.attacks.badnets import BadNets
+from bdscan.zoo.baselines.channel_lipschitz import channel_lipschitz, lipschitz
+from bdscan.zoo.baselines.fine_pruning import activity, fine_pruning, last_convolution
+from bdscan.zoo.baselines.fine_tuning import fine_tuning
+from bdscan.zoo.known_trigger import KnownTrigger
+from bdscan.zoo.repair_markdown import page
+from bdscan.zoo.repair_table import Truth, nder, truth
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+TARGET = 8
+
+
+@pytest.fixture(scope="module")
+def badnets() -> Scannable:
+    arch = f"{FIXTURES / 'arch.py'}:digits_bn"
+    samples = str(FIXTURES / "samples.npz")
+    return load(Settings(model=str(FIXTURES / "badnets.pth.tar"), samples=samples, arch=arch)).scannable
+
+
+def corner(images: torch.Tensor) -> torch.Tensor:
+    return BadNets(target=TARGET).apply(images, 1.0, np.random.default_rng(0))
+
+
+def test_nder_by_hand() -> None:
+    before = Truth(0.8, (1.0,), (0.0,), (0.0,))
+    assert nder(before, before) == 0.5
+    assert nder(before, Truth(0.8, (0.0,), (0.8,), (0.0,))) == 1.0
+    assert nder(before, Truth(0.4, (0.5,), (0.4,), (0.0,))) == pytest.approx((0.5 - 0.5 + 1) / 2)
+    assert nder(before, Truth(0.9, (1.0,), (0.0,), (0.0,))) == 0.5, "better accuracy alone is no defence"
+
+
+def test_the_truth_counts_images_of_other_classes(badnets: Scannable) -> None:
+    x, y = badnets.samples.part(badnets.samples.held_out)
+    found = truth(badnets.classifier, x, y, [KnownTrigger(TARGET, (), corner), KnownTrigger(TARGET, (1,), corner)])
+    assert found.accuracy == pytest.approx(float((badnets.classifier.predict(x).argmax(1) == y).float().mean()))
+    use = y != TARGET
+    stamped = badnets.classifier.predict(corner(x[use])).argmax(1)
+    assert found.asr[0] == pytest.approx(float((stamped == TARGET).float().mean()))
+    assert min(found.asr) > 0.9
+    assert found.ra[0] == pytest.approx(float((stamped == y[use]).float().mean()))
+    assert found.ra[0] < 0.1
+    assert found.unstamped[0] < 0.1
+
+
+def test_the_lipschitz_bound_is_the_largest_singular_value() -> None:
+    layer, norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+    with torch.no_grad():
+        norm.weight.copy_(torch.tensor([1.0, 2.0, -3.0, 0.5]))
+        norm.running_var = torch.tensor([1.0, 4.0, 0.25, 1.0])
+    for channel in range(4):
+        matrix = layer.weight[channel].detach().reshape(3, 9).numpy()
+        scale = abs(float(norm.weight[channel].detach())) / np.sqrt(float(norm.running_var[channel]) + norm.eps)
+        expected = np.linalg.svd(matrix, compute_uv=False)[0] * scale
+        assert float(lipschitz(layer, norm)[channel].detach()) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_planted_channel_is_pruned(badnets: Scannable) -> None:
+    """One filter made thirty times stronger is cut; without it nothing is, since no channel stands out by so much."""
+    network = badnets.classifier.module
+    assert network is not None
+    layer = next(m for m in network.modules() if isinstance(m, nn.Conv2d))
+    kept = layer.weight[0].clone()
+    layer.weight.data[0] *= 30
+    try:
+        pruned = channel_lipschitz(badnets, 0).module
+    finally:
+        layer.weight.data[0] = kept
+    assert pruned is not None
+    first = next(m for m in pruned.modules() if isinstance(m, nn.Conv2d))
+    assert float(first.weight[0].abs().max()) == 0
+    assert float(first.weight[1].abs().max()) > 0
+
+
+def test_baselines_keep_clean_accuracy_and_leave_the_original_alone(badnets: Scannable) -> None:
+    x, y = badnets.samples.part(badnets.samples.held_out)
+    before = badnets.classifier.predict(x)
+    for method in (fine_tuning, fine_pruning):
+        after = method(badnets, 0).predict(x)
+        assert not torch.equal(after, before)
+        assert float((after.argmax(1) == y).float().mean()) > 0.85
+    assert torch.equal(badnets.classifier.predict(x), before)
+
+
+def test_activity_is_of_the_named_layer(badnets: Scannable) -> None:
+    network = badnets.classifier.module
+    assert network is not None
+    layer = last_convolution(network)
+    x, _ = badnets.samples.part(badnets.samples.search)
+    assert activity(badnets.classifier, layer, x).shape == (layer.out_channels,)
+    assert not layer._forward_hooks
+    with pytest.raises(CannotJudge, match="no convolution"):
+        last_convolution(nn.Linear(2, 2))
+
+
+def test_the_page_shows_ours_the_baselines_and_what_could_not_be_repaired() -> None:
+    before = {"accuracy": 0.9, "asr": [1.0], "ra": [0.0], "unstamped": [0.01]}
+    after = {"accuracy": 0.89, "asr": [0.02], "ra": [0.8], "unstamped": [0.01], "nder": 0.98}
+    ours = {
+        "name": "a",
+        "data": "mnist",
+        "attack": "badnets",
+        "before": before,
+        "ours": [after, {**after, "asr": [0.0]}],
+    }
+    rows = [
+        {**ours, "baselines": {"CLP": "no convolution"}, "outcome": "repaired", "reasons": [], "command_seconds": 12.3},
+        {"name": "b", "data": "mnist", "attack": "sig", "note": "nothing to unlearn"},
+    ]
+    made = {"command": "c", "date": "d", "version": "v", "torch": "t", "seeds": 2, "threads": 1, "cores": 2, "cpu": "x"}
+    text = page({**made, "rows": rows})
+    assert (
+        "| a | **bdscan repair** | 90.0 | 89.0 | 1.0 | 100.0 | 1.0 | 2.0 | 1.0 | 80.0 | 0.980 | repaired | 12 |" in text
+    )
+    assert "0.1 | 99.99, 99.23" in text
+    assert "no convolution" in text
+    assert "`b`: nothing to unlearn" in text
