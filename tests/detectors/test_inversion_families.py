@@ -174,3 +174,18 @@ def test_tone_matrix_mixes_channels() -> None:
     out = tone.stamp({"curve": torch.zeros(TRIGGERS, 3, tone.KNOTS), "matrix": matrix}, x, 1.0)
     assert torch.allclose(out[:, :, 0], (x[:, :, 0] + 0.5 * x[:, :, 1]).clamp(max=1), atol=1e-6)
     assert torch.equal(out[:, :, 1:], x[:, :, 1:])
+
+
+def test_a_sparse_cell_is_a_square_of_a_large_image() -> None:
+    """Against numpy's Kronecker product: 150 pixels a side are 50 cells of 3x3."""
+    shape = (1, 150, 150)
+    assert sparse.grid(shape) == (50, 50)
+    assert sparse.grid((3, 64, 64)) == (64, 64)
+    cells = torch.full((1, 1, 50, 50), -20.0)
+    parameters = {"positive": cells.clone(), "negative": cells}
+    parameters["positive"][0, 0, 4, 7] = 20.0
+    expected = np.kron(sparse.change(parameters)[0, 0].numpy(), np.ones((3, 3)))
+    stamped = sparse.stamp(parameters, torch.zeros(1, 2, *shape), 1.0)
+    assert np.allclose(stamped[0, 1, 0].numpy(), expected, atol=1e-6)
+    assert float(stamped[0, 0].sum()) == pytest.approx(9, abs=1e-3)
+    assert float(sparse.measure(parameters)[0]) == pytest.approx(1, abs=1e-3)

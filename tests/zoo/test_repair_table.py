@@ -124,7 +124,8 @@ def test_the_page_shows_ours_the_baselines_and_what_could_not_be_repaired() -> N
     made = {"command": "c", "date": "d", "version": "v", "torch": "t", "seeds": 2, "threads": 1, "cores": 2, "cpu": "x"}
     text = page({**made, "rows": rows})
     assert (
-        "| a | **bdscan repair** | 90.0 | 89.0 | 1.0 | 100.0 | 1.0 | 2.0 | 1.0 | 80.0 | 0.980 | repaired | 12 |" in text
+        "| a | **bdscan repair** | 2 | 90.0 | 89.0 | 1.0 | 100.0 | 1.0 | 2.0 | 1.0 | 80.0 | 0.980 | repaired | 12 |"
+        in text
     )
     assert "0.1 | 99.99, 99.23" in text
     assert "no convolution" in text

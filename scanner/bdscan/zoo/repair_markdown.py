@@ -10,13 +10,13 @@ from bdscan.zoo.record import markdown_table, number
 
 Row = dict[str, Any]
 HEADER = (
-    "network", "method", "clean accuracy before", "after", "points lost", "true ASR before", "after", "worst seed",
+    "network", "method", "seeds", "clean accuracy before", "after", "points lost", "true ASR before", "after", "worst seed",
     "unstamped", "RA", "nDER", "outcome", "command, s", "P4: ASR after", "P4: accuracy before, after",
 )  # fmt: skip
 TEXT = """\
 Accuracy, ASR and RA are percentages on {n} test images at most that neither scan nor repair saw; several triggers in
 one network are averaged. Each network is scanned and repaired with ten images a class, told nothing of the trigger;
-half of them train, half are held out. "After" is the mean over {seeds} seeds of the repair, "worst seed" the highest
+half of them train, half are held out. "After" is the mean over the seeds of the repair, "worst seed" the highest
 ASR among them. The first seed is the command itself, from file to file, with its second scan: its outcome and seconds.
 "Unstamped" is the share of the same images that go to the target without any trigger, after the repair: ASR cannot
 fall below it. RA is the share of stamped images that keep their own class; nDER is P2's equation 1. The baselines get
@@ -39,8 +39,8 @@ def page(table: dict[str, Any]) -> str:
         [
             "# Repairs, measured with the true triggers\n",
             f"`{table['command']}`, {table['date']}, bdscan {table['version']}, torch {table['torch']}, "
-            f"{table['seeds']} seeds, {table['threads']} threads of {table['cores']}, {table['cpu']}.\n",
-            TEXT.format(n=2000, seeds=table["seeds"]),
+            f"{table['threads']} threads of {table['cores']}, {table['cpu']}.\n",
+            TEXT.format(n=2000),
             markdown_table(HEADER, lines),
             *(["## Not repaired\n", "".join(notes)] if notes else []),
         ]
@@ -56,7 +56,9 @@ def _lines(row: Row) -> list[tuple[object, ...]]:
     for name, found in {"bdscan repair": row.get("ours"), **row.get("baselines", {})}.items():
         if not isinstance(found, list):
             words = found or row.get("note") or "–"
-            lines.append((row["name"], name, start[0], None, None, start[1], *(None,) * 5, words, None, None, None))
+            lines.append(
+                (row["name"], name, None, start[0], None, None, start[1], *(None,) * 5, words, None, None, None)
+            )
             continue
         own = name == "bdscan repair"
         accuracy = statistics.fmean(each["accuracy"] for each in found)
@@ -66,6 +68,7 @@ def _lines(row: Row) -> list[tuple[object, ...]]:
             (
                 row["name"],
                 f"**{name}**" if own else name,
+                len(found),
                 start[0],
                 _percent(accuracy),
                 number(100 * (before["accuracy"] - accuracy), 1),
