@@ -14,6 +14,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  || { echo "make: $(PYTHON) is older than 3.11; name another with PYTHON=..." >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt hatchling -e '.[dev]'
+	$(BIN)/python -m compileall -q scanner  # the sandboxed worker may not write what it compiles
 	@touch $@
 
 test: setup

@@ -10,8 +10,8 @@ from bdscan.zoo.record import markdown_table, number
 
 Row = dict[str, Any]
 HEADER = (
-    "network", "method", "seeds", "clean accuracy before", "after", "points lost", "true ASR before", "after", "worst seed",
-    "unstamped", "RA", "nDER", "outcome", "command, s", "P4: ASR after", "P4: accuracy before, after",
+    "network", "method", "seeds", "clean accuracy before", "after", "points lost", "true ASR before", "after",
+    "worst seed", "unstamped", "RA", "nDER", "outcome", "command, s", "P4: ASR after", "P4: accuracy before, after",
 )  # fmt: skip
 TEXT = """\
 Accuracy, ASR and RA are percentages on {n} test images at most that neither scan nor repair saw; several triggers in
