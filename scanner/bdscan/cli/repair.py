@@ -140,8 +140,8 @@ def show(result: Repair) -> None:
     for each in result.triggers:
         name = Text(f"{each.family} trigger to class {each.target.index} ({visible(each.target.name)})")
         table.add_row(name, percent(each.before.hits, each.before.n), percent(each.after.hits, each.after.n))
-    for each in switched(result)[:MOST_SWITCHES]:
-        table.add_row(Text(each.name), Text(each.before), Text(each.after))
+    for switch in switched(result)[:MOST_SWITCHES]:
+        table.add_row(Text(switch.name), Text(switch.before), Text(switch.after))
     table.add_row("verdict", result.before.verdict.value, result.after.verdict.value)
     if result.relearn is not None:
         again = result.relearn

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from bdscan.onnx.errors import OnnxError
 from bdscan.onnx.prepare import parse
+from bdscan.onnx.rewrite import prune
 
 Array = NDArray[Any]
 
@@ -86,8 +87,9 @@ def _equal_in(
         return {}
     probe = onnx.ModelProto()
     probe.CopyFrom(proto)
-    present = {output.name for output in probe.graph.output}
-    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in present)
+    del probe.graph.output[:]
+    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    prune(probe.graph)
     file = path.with_name(path.name + ".probe")
     file.write_bytes(probe.SerializeToString())
     known: dict[str, Array] | None = None

@@ -35,16 +35,22 @@ def settle(graph: onnx.GraphProto, values: Mapping[str, Array]) -> None:
 
     What is left may broadcast differently where the constant had the larger shape: the caller compares outputs.
     """
-    for node in list(graph.node):
-        if node.op_type == "If" and _truth(values.get(node.input[0])) is not None:
+    while (node := next((n for n in graph.node if _pointless(n, values)), None)) is not None:
+        kept = _passed_on(node, values)
+        if kept is None:
             _inline(graph, node, bool(_truth(values[node.input[0]])))
-        elif (kept := _passed_on(node, values)) is not None:
+        else:
             _rewire(graph, node, kept)
+
+
+def _pointless(node: onnx.NodeProto, values: Mapping[str, Array]) -> bool:
+    decided = node.op_type == "If" and _truth(values.get(node.input[0])) is not None
+    return decided or _passed_on(node, values) is not None
 
 
 def _passed_on(node: onnx.NodeProto, values: Mapping[str, Array]) -> str | None:
     """The input that a node hands on as it is."""
-    inputs = list(node.input)
+    inputs: list[str] = list(node.input)
     if node.op_type == "Where" and (truth := _truth(values.get(inputs[0]))) is not None:
         return inputs[1 if truth else 2]
     neutral = {"Add": 0, "Sub": 0, "Mul": 1, "Div": 1}.get(node.op_type)

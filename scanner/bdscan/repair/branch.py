@@ -143,7 +143,9 @@ def _switches(graph: Graph, branches: Sequence[Branch], path: Path, trial: Trial
     OnnxError where there is a way without one.
     """
     if inside := _conditions_around(branches, path):
-        return unchanging(path, inside, trial.given, trial.parts)
+        if sides := unchanging(path, inside, trial.given, trial.parts):
+            return sides
+        raise OnnxError("it lies inside an If of which clean images take both sides")
     goal, readers = classification_output(graph.outputs).name, readers_of(graph)
     outcomes = [(branch, starts(graph, branch)) for branch in branches]
     below = downstream([name for _, names in outcomes for name in names], readers)

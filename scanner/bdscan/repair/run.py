@@ -47,7 +47,7 @@ def run(settings: RepairSettings, folder: str, progress: Progress) -> Repair:
     progress("load", 1.0)
     subject = intake.scannable
     path = Path(folder) / settings.name
-    repaired = _repaired(subject, before, triggers, settings, path, progress)
+    repaired = mend(subject, before, triggers, settings, path, progress)
 
     held_out = subject.samples.part(subject.samples.held_out, subject.classifier.device)
     progress("measure", 0.0)
@@ -99,7 +99,7 @@ class Repaired:
     cut: Cut | None = None
 
 
-def _repaired(
+def mend(
     subject: Scannable,
     before: Report,
     triggers: Sequence[Planted],
