@@ -14,6 +14,8 @@ from bdscan.errors import CannotJudge, UsageError
 from bdscan.intake.classifier import Classifier, Scannable
 from bdscan.intake.files import digest_of
 from bdscan.intake.load import load
+from bdscan.onnx.prepare import parse
+from bdscan.onnx.write import write_model
 from bdscan.pipeline import run as scan
 from bdscan.repair import measure
 from bdscan.repair.branch import cut_out
@@ -112,19 +114,18 @@ def mend(
         student, rounds = repair_weights(subject, triggers, Plan(), settings.seed, progress)
         write_like(student.network, Path(settings.model), path)
         return Repaired(frozen(student), tuple(triggers), student, rounds)
-    progress("cut", 0.0)
-    cut = cut_out(subject, Path(settings.model), path)
-    progress("cut", 1.0)
-    rest = load(again(settings.scan, path)).scannable
-    left = still_working(rest, triggers)
-    if not left:
-        return Repaired(rest.classifier, cut=cut)
-    student, rounds = repair_weights(rest, left, Plan(), settings.seed, progress)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # external weights cannot be written over themselves
-        unlearned = Path(folder) / path.name
-        write_like(student.network, path, unlearned)
-        for file in Path(folder).iterdir():
-            file.replace(path.parent / file.name)
+        half = Path(folder) / path.name
+        progress("cut", 0.0)
+        cut = cut_out(subject, Path(settings.model), half)
+        progress("cut", 1.0)
+        rest = load(again(settings.scan, half)).scannable
+        left = still_working(rest, triggers)
+        if not left:
+            write_model(path, parse(half), half)
+            return Repaired(rest.classifier, cut=cut)
+        student, rounds = repair_weights(rest, left, Plan(), settings.seed, progress)
+        write_like(student.network, half, path)
     return Repaired(frozen(student), left, student, rounds, cut)
 
 
