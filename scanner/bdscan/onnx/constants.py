@@ -23,19 +23,19 @@ _AT_ONCE = 100  # onnxruntime's time grows with the square of the outputs
 _FIRST = 3  # batches, in which most values change
 
 
-def batches(x: Array, fixed: int | None) -> list[Array]:
-    """`x` (N, ...) as batches in two arrangements, so that what depends on the company of an image shows.
-
-    Args:
-        fixed: the batch size that the graph insists on, filled up with the last image; None: any will do, and each
-            image comes alone and among others.
-    """
+def together(x: Array, fixed: int | None) -> list[Array]:
+    """`x` (N, ...) in batches of `fixed`, filled up with the last image; None: any size will do."""
     if fixed is None:
-        alone = [x[i : i + 1] for i in range(len(x))]
-        return [*alone, *(x[i : i + COMPANY] for i in range(0, len(x), COMPANY))]
+        return [x[i : i + COMPANY] for i in range(0, len(x), COMPANY)]
     filled = np.concatenate([x, np.repeat(x[-1:], -len(x) % fixed, axis=0)])
-    arranged = [filled] if fixed == 1 else [filled, np.roll(filled, 1, axis=0)]
-    return [part for each in arranged for part in np.split(each, len(each) // fixed)]
+    return np.split(filled, len(filled) // fixed)
+
+
+def apart(x: Array, fixed: int | None) -> list[Array]:
+    """As `together`, in other company: each image alone, or where the size is fixed one place further."""
+    if fixed is None:
+        return [x[i : i + 1] for i in range(len(x))]
+    return [] if fixed == 1 else together(np.roll(x, 1, axis=0), fixed)
 
 
 def run(path: Path, names: Sequence[str], given: str, parts: Sequence[Array]) -> Iterator[list[Any]]:
@@ -67,7 +67,7 @@ def unchanging(path: Path, names: Sequence[str], given: str, parts: Sequence[Arr
     Args:
         path: the file; another one is written beside it for a while.
         given: the name of its input.
-        parts: from `batches`.
+        parts: all images, `apart` and `together`, so that what depends on their company shows.
     """
     proto = parse(path)
     made = {name for node in proto.graph.node for name in node.output} | {t.name for t in proto.graph.initializer}

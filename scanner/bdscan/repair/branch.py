@@ -22,7 +22,7 @@ from bdscan.intake.classifier import Scannable
 from bdscan.intake.load import printable
 from bdscan.intake.presented import Presented
 from bdscan.onnx import Branch, OnnxError, OnnxModel, rewrite, suspicious_branches
-from bdscan.onnx.constants import Array, batches, run, same, unchanging
+from bdscan.onnx.constants import Array, apart, run, same, together, unchanging
 from bdscan.onnx.fold import fold
 from bdscan.onnx.graph import Graph, classification_output, read_model
 from bdscan.onnx.prepare import OLDEST_OPSET, parse, prepare
@@ -31,6 +31,7 @@ from bdscan.onnx.write import write_model
 from bdscan.repair.outcome import Cut, Switch
 
 BATCH = 64
+SOME = 8  # batches of another arrangement
 ROUNDS = 8  # a side that is taken may hold a branch of its own
 MOST_NAMED = 20
 LENGTH = 80  # characters of a name from the file
@@ -38,10 +39,17 @@ LENGTH = 80  # characters of a name from the file
 
 @dataclass(frozen=True)
 class Trial:
-    """What clean images are compared on: the file's own input and outputs."""
+    """What clean images are compared on: the file's own input and outputs.
+
+    Attributes:
+        arranged: all images in two arrangements, for the values inside.
+        parts: all images once and some of them again, for the outputs, which take the whole network.
+        expected: the original's outputs for each of `parts`.
+    """
 
     given: str
     outputs: tuple[str, ...]
+    arranged: tuple[Array, ...]
     parts: tuple[Array, ...]
     expected: tuple[tuple[Array, ...], ...]
 
@@ -77,14 +85,16 @@ def _cut(model: OnnxModel, original: Path, path: Path, x: Tensor) -> Cut:
     if not any(o.domain in ("", "ai.onnx") and o.version >= OLDEST_OPSET for o in proto.opset_import):
         raise OnnxError(f"its opset is older than {OLDEST_OPSET}; export the model again")
     given = model.inputs[0]
-    parts = tuple(batches(x.to(given.dtype).cpu().numpy(), model.fixed_batch))
+    images, fixed = x.to(given.dtype).cpu().numpy(), model.fixed_batch
+    several, others = together(images, fixed), apart(images, fixed)
+    parts = (*several, *others[:SOME])
     nodes = rewrite.size(proto.graph)
     switches: list[Switch] = []
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         current = Path(folder) / "0.onnx"
         write_model(current, prepare(proto), original)
         outputs = tuple(output.name for output in proto.graph.output)
-        trial = Trial(given.name, outputs, parts, _answers(current, outputs, given.name, parts))
+        trial = Trial(given.name, outputs, (*others, *several), parts, _answers(current, outputs, given.name, parts))
         for number in range(1, ROUNDS + 1):
             graph = fold(read_model(current))
             branches = suspicious_branches(graph)
@@ -143,13 +153,13 @@ def _switches(graph: Graph, branches: Sequence[Branch], path: Path, trial: Trial
     OnnxError where there is a way without one.
     """
     if inside := _conditions_around(branches, path):
-        if sides := unchanging(path, inside, trial.given, trial.parts):
+        if sides := unchanging(path, inside, trial.given, trial.arranged):
             return sides
         raise OnnxError("it lies inside an If of which clean images take both sides")
     goal, readers = classification_output(graph.outputs).name, readers_of(graph)
     outcomes = [(branch, starts(graph, branch)) for branch in branches]
     below = downstream([name for _, names in outcomes for name in names], readers)
-    known = unchanging(path, [name for name in below if name != goal], trial.given, trial.parts)
+    known = unchanging(path, [name for name in below if name != goal], trial.given, trial.arranged)
     found: dict[str, Array] = {}
     for branch, names in outcomes:
         last = last_constants(names, readers, known, goal)
