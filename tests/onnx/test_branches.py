@@ -118,6 +118,26 @@ def test_decided_if_is_inlined(tmp_path: Path) -> None:
     assert [n.op for n in model.graph.nodes if n.op != "Identity"] == ["Flatten", "MatMul", "Relu"]
 
 
+def test_the_values_of_an_inlined_branch_take_no_names_from_those_around_it(tmp_path: Path) -> None:
+    """Else the evaluator would compute another function than onnxruntime, and miss what the file really does."""
+    results = [helper.make_tensor_value_info(name, FLOAT, None) for name in ("a", "b")]
+    inside = [tensor("scale", [1.0, 2.0, 3.0])]
+    branches = [
+        helper.make_graph(
+            [node("Mul", ["clean", "scale"], "t"), node("Relu", ["t"], "a")], "then", [], results[:1], inside
+        ),
+        helper.make_graph([node("Neg", ["clean"], "b")], "else", [], results[1:]),
+    ]
+    nodes = [
+        node("If", ["yes"], "q", then_branch=branches[0], else_branch=branches[1]),
+        node("Neg", ["q"], "q/t"),
+        node("Mul", ["q/t", "q/scale"], "y"),
+    ]
+    tensors = [tensor("yes", True, np.bool_), tensor("q/scale", [1.0, 1.0, 1.0])]
+    path = classifier(nodes, tensors, tmp_path / "m.onnx")
+    assert check_against_onnxruntime(load_onnx(path), path, images().numpy()) < 1e-6
+
+
 def test_decision_on_the_batch_size_is_reported(tmp_path: Path) -> None:
     """A graph that behaves for one image and not for two: folding cannot decide it, so it counts."""
     result = [helper.make_tensor_value_info(name, FLOAT, None) for name in ("a", "b")]
