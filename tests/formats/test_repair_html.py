@@ -96,6 +96,12 @@ def test_a_cut_says_what_was_fixed_and_nothing_of_weights() -> None:
     assert "Cut branches" not in Page(render(sample_repair.repaired())).text
 
 
+def test_triggers_that_lived_in_the_branch_are_not_called_unlearned() -> None:
+    text = Page(render(sample_repair.repaired(cut=sample_repair.cut().cut, rounds=(), relearn=None))).text
+    assert "Triggers that are gone with the branch" in text
+    assert "Unlearned triggers" not in text
+
+
 def test_a_cut_and_unlearned_model_shows_both_and_few_of_many_switches() -> None:
     both = sample_repair.repaired(cut=sample_repair.hostile("name").cut)
     text = Page(render(both)).text

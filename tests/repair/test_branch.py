@@ -246,11 +246,17 @@ def wrapped(path: Path) -> Path:
     )
 
 
-def test_a_branch_inside_an_if_that_is_always_taken_is_cut_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("taken", ["y/gap", "other"])
+def test_a_branch_inside_an_if_that_is_always_taken_is_cut_too(taken: str, tmp_path: Path) -> None:
+    """Whatever the values around it are called."""
     old = wrapped(tmp_path / "old.onnx")
+    proto = onnx.load(old)
+    proto.graph.node.insert(0, node("Neg", ["x"], taken))
+    proto.graph.output.append(helper.make_tensor_value_info(taken, FLOAT, ["n", 1, 4, 4]))
+    onnx.save(proto, old)
     new, _ = cut(old)
     assert_cut(old, new)
-    assert ops(new) == ["Flatten", "MatMul"]
+    assert ops(new) == ["Neg", "Flatten", "MatMul"]
 
 
 def test_a_fixed_batch_size_and_an_old_ir_are_kept(tmp_path: Path) -> None:

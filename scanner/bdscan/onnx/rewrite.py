@@ -89,10 +89,10 @@ def _inline(graph: onnx.GraphProto, node: onnx.NodeProto, truth: bool) -> None:
     """Put one branch of an If in its place, under names that cannot clash."""
     body = next(a.g for a in node.attribute if a.name == ("then_branch" if truth else "else_branch"))
     taken = set(_names(graph))
-    prefix = f"{node.output[0]}/"
-    while any(name.startswith(prefix) for name in taken):
-        prefix += "_"
     own = {t.name for t in body.initializer} | {o for n in body.node for o in n.output if o}
+    prefix = f"{node.output[0]}/"
+    while any(prefix + name in taken for name in own):
+        prefix += "_"
     rename = {name: prefix + name for name in own}
     inside = onnx.GraphProto()
     inside.CopyFrom(body)
