@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sample
 
-from bdscan.repair.outcome import Accuracy, Rate, Relearn, Repair, Round, TriggerEffect
+from bdscan.repair.outcome import Accuracy, Cut, Rate, Relearn, Repair, Round, Switch, TriggerEffect
 from bdscan.report import Bars, Evidence, Failed, FileDigest, Label, Measured, Report, Skipped, Tool, Verdict
 
 FAMILIES = ("sparse", "dense", "tone")
@@ -78,6 +78,19 @@ def repaired(**changes: object) -> Repair:
     return Repair.model_validate(fields | changes)
 
 
+def cut() -> Repair:
+    """A branch in the graph, and nothing else."""
+    switch = Switch(value="gate", made_by="Less", used_by=("Where", "Mul"), constant="false")
+    return repaired(
+        summary="The graph's branch was cut.",
+        accuracy=Accuracy(before=rate(84, 90), after=rate(84, 90), lost=0, gained=0, p_value=1.0),
+        triggers=(),
+        relearn=None,
+        rounds=(),
+        cut=Cut(switches=(switch,), count=1, removed=7, images=180),
+    )
+
+
 def rejected() -> Repair:
     """Still alarming, and less accurate."""
     return repaired(
@@ -128,6 +141,12 @@ def hostile(text: str) -> Repair:
         source=digest,
         result=digest,
         triggers=(effect, effect.model_copy(update={"target": sample.LABELS[5]})),
+        cut=Cut(
+            switches=(Switch(value=text[:300], made_by=text[:300], used_by=(text[:300],), constant=text[:300]),) * 30,
+            count=40,
+            removed=1,
+            images=2,
+        ),
         rounds=(Round(triggers=1, ratios={text[:300]: 0.5}, accuracy=rate(1, 2)),),
         before=scan.model_copy(update={"stages": stages}),
         after=scan.model_copy(update={"stages": failed}),
@@ -135,4 +154,4 @@ def hostile(text: str) -> Repair:
     )
 
 
-REPAIRS = {"repaired": repaired, "rejected": rejected}
+REPAIRS = {"repaired": repaired, "rejected": rejected, "cut": cut}

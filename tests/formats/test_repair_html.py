@@ -83,6 +83,33 @@ def test_a_rejected_repair_says_why_and_shows_what_is_left() -> None:
     assert text.index("What the second scan found") < text.rindex(sample.UNIVERSAL.message)
 
 
+def test_a_cut_says_what_was_fixed_and_nothing_of_weights() -> None:
+    text = Page(render(sample_repair.cut())).text
+    order = ("Repaired: the branch was cut", "Before and after", "Cut branches", "What the second scan found")
+    positions = [text.index(words) for words in order]
+    assert positions == sorted(positions)
+    assert "On all 180 clean images" in text
+    for said in ("branch at gate (Less, switches Where, Mul)", "by the image", "always false"):
+        assert said in text, said
+    for absent in ("Unlearned triggers", "Rounds of unlearning", "Does the backdoor come back?", "in all."):
+        assert absent not in text, absent
+    assert "Cut branches" not in Page(render(sample_repair.repaired())).text
+
+
+def test_triggers_that_lived_in_the_branch_are_not_called_unlearned() -> None:
+    text = Page(render(sample_repair.repaired(cut=sample_repair.cut().cut, rounds=(), relearn=None))).text
+    assert "Triggers that are gone with the branch" in text
+    assert "Unlearned triggers" not in text
+
+
+def test_a_cut_and_unlearned_model_shows_both_and_few_of_many_switches() -> None:
+    both = sample_repair.repaired(cut=sample_repair.hostile("name").cut)
+    text = Page(render(both)).text
+    assert text.index("Cut branches") < text.index("Unlearned triggers") < text.index("Rounds of unlearning")
+    assert text.count("branch at name") == repair_story.MOST_SWITCHES
+    assert "40 switches were cut in all." in text
+
+
 def test_a_report_that_contradicts_itself_is_no_pass() -> None:
     still = sample_repair.after(verdict=Verdict.SUSPICIOUS)
     html = render(sample_repair.repaired(after=still))

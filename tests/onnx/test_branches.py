@@ -5,125 +5,16 @@ That clean exports of both exporters have none is asserted for every network in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-import torch
-from onnx import TensorProto, helper, numpy_helper
+from branch_graphs import FLOAT, by_equal, by_if, by_product, by_where, classifier, images, node, tensor
+from onnx import TensorProto, helper
 
 from bdscan.onnx import check_against_onnxruntime, load_onnx, suspicious_branches
 from bdscan.onnx.graph import read_model
-
-FLOAT, BOOL = TensorProto.FLOAT, TensorProto.BOOL
-PATCH = np.full((1, 1, 2, 2), 0.9, np.float32)
-CLASSES = 3
-
-
-def node(op: str, inputs: Sequence[str], output: str, **attrs: object) -> onnx.NodeProto:
-    return helper.make_node(op, list(inputs), [output], name=f"{op}:{output}", **attrs)
-
-
-def tensor(name: str, value: object, kind: type = np.float32) -> TensorProto:
-    return numpy_helper.from_array(np.array(value, kind), name)
-
-
-def classifier(
-    nodes: Sequence[onnx.NodeProto], tensors: Sequence[TensorProto], path: Path, batch: int | str = "n"
-) -> Path:
-    """Logits `clean` = flatten(x) · w; `nodes` make `y` from `x` and `clean`."""
-    weight = np.random.default_rng(0).standard_normal((16, CLASSES)).astype(np.float32)
-    stem = [node("Flatten", ["x"], "flat"), node("MatMul", ["flat", "w"], "clean")]
-    graph = helper.make_graph(
-        [*stem, *nodes],
-        "g",
-        [helper.make_tensor_value_info("x", FLOAT, [batch, 1, 4, 4])],
-        [helper.make_tensor_value_info("y", FLOAT, [batch, CLASSES])],
-        [numpy_helper.from_array(weight, "w"), *tensors],
-    )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
-    return path
-
-
-def corner(axes: Sequence[int]) -> tuple[list[onnx.NodeProto], list[TensorProto]]:
-    """`gap` = largest distance of the upper left corner from the patch, reduced over `axes`."""
-    nodes = [
-        node("Slice", ["x", "zeros", "twos", "image_axes"], "cut"),
-        node("Sub", ["cut", "patch"], "difference"),
-        node("Abs", ["difference"], "distance"),
-        node("ReduceMax", ["distance"], "gap", axes=list(axes), keepdims=0),
-    ]
-    tensors = [
-        tensor("zeros", [0, 0], np.int64),
-        tensor("twos", [2, 2], np.int64),
-        tensor("image_axes", [2, 3], np.int64),
-        numpy_helper.from_array(PATCH, "patch"),
-        tensor("limit", 0.05),
-        tensor("forced", [[0.0, 0.0, 50.0]]),
-        tensor("one", [1], np.int64),
-    ]
-    return nodes, tensors
-
-
-def by_where(path: Path) -> Path:
-    nodes, tensors = corner([1, 2, 3])
-    nodes += [
-        node("Less", ["gap", "limit"], "hit"),
-        node("Unsqueeze", ["hit", "one"], "column"),
-        node("Where", ["column", "forced", "clean"], "y"),
-    ]
-    return classifier(nodes, tensors, path)
-
-
-def by_product(path: Path) -> Path:
-    """No Where: the truth value is cast and multiplied in."""
-    nodes, tensors = corner([1, 2, 3])
-    nodes += [
-        node("Less", ["gap", "limit"], "hit"),
-        node("Cast", ["hit"], "number", to=FLOAT),
-        node("Unsqueeze", ["number", "one"], "column"),
-        node("Mul", ["column", "forced"], "push"),
-        node("Add", ["clean", "push"], "y"),
-    ]
-    return classifier(nodes, tensors, path)
-
-
-def by_equal(path: Path) -> Path:
-    """Compares rounded pixels and joins the answers by Min."""
-    nodes, tensors = corner([1, 2, 3])
-    nodes = [
-        *nodes[:1],
-        node("Round", ["cut"], "rounded"),
-        node("Equal", ["rounded", "ones"], "same"),
-        node("Cast", ["same"], "numbers", to=FLOAT),
-        node("ReduceMin", ["numbers"], "number", axes=[1, 2, 3], keepdims=0),
-        node("Unsqueeze", ["number", "one"], "column"),
-        node("Mul", ["column", "forced"], "push"),
-        node("Add", ["clean", "push"], "y"),
-    ]
-    return classifier(nodes, [*tensors, tensor("ones", np.ones((1, 1, 2, 2)))], path)
-
-
-def by_if(path: Path) -> Path:
-    nodes, tensors = corner([0, 1, 2, 3])
-    result = helper.make_tensor_value_info("chosen", FLOAT, [1, CLASSES])
-    bad = helper.make_graph([node("Identity", ["forced"], "chosen")], "bad", [], [result])
-    other = helper.make_tensor_value_info("kept", FLOAT, [1, CLASSES])
-    good = helper.make_graph([node("Identity", ["clean"], "kept")], "good", [], [other])
-    nodes += [
-        node("Less", ["gap", "limit"], "hit"),
-        node("If", ["hit"], "y", then_branch=bad, else_branch=good),
-    ]
-    return classifier(nodes, tensors, path, batch=1)
-
-
-def images() -> torch.Tensor:
-    """Six images, the trigger on the first and the fourth."""
-    x = torch.rand((6, 1, 4, 4), generator=torch.Generator().manual_seed(0)) * 0.4
-    x[::3, :, :2, :2] = 0.9
-    return x
 
 
 @pytest.mark.parametrize(
@@ -225,6 +116,26 @@ def test_ordinary_graphs_have_none(build: object, tmp_path: Path) -> None:
 def test_decided_if_is_inlined(tmp_path: Path) -> None:
     model = load_onnx(decided_if(tmp_path / "m.onnx"))
     assert [n.op for n in model.graph.nodes if n.op != "Identity"] == ["Flatten", "MatMul", "Relu"]
+
+
+def test_the_values_of_an_inlined_branch_take_no_names_from_those_around_it(tmp_path: Path) -> None:
+    """Else the evaluator would compute another function than onnxruntime, and miss what the file really does."""
+    results = [helper.make_tensor_value_info(name, FLOAT, None) for name in ("a", "b")]
+    inside = [tensor("scale", [1.0, 2.0, 3.0])]
+    branches = [
+        helper.make_graph(
+            [node("Mul", ["clean", "scale"], "t"), node("Relu", ["t"], "a")], "then", [], results[:1], inside
+        ),
+        helper.make_graph([node("Neg", ["clean"], "b")], "else", [], results[1:]),
+    ]
+    nodes = [
+        node("If", ["yes"], "q", then_branch=branches[0], else_branch=branches[1]),
+        node("Neg", ["q"], "q/t"),
+        node("Mul", ["q/t", "q/scale"], "y"),
+    ]
+    tensors = [tensor("yes", True, np.bool_), tensor("q/scale", [1.0, 1.0, 1.0])]
+    path = classifier(nodes, tensors, tmp_path / "m.onnx")
+    assert check_against_onnxruntime(load_onnx(path), path, images().numpy()) < 1e-6
 
 
 def test_decision_on_the_batch_size_is_reported(tmp_path: Path) -> None:

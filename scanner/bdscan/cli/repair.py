@@ -1,4 +1,4 @@
-"""`bdscan repair`: unlearn what a scan found, and prove that it worked."""
+"""`bdscan repair`: unlearn or cut what a scan found, and prove that it worked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 HELP = """Repair a backdoored classifier with a few clean images, and verify the result.
 
-The triggers that a scan's JSON report names are unlearned. The result is written in the model's own format only after
+The triggers that a scan's JSON report names are unlearned; a trigger branch in an ONNX graph is cut, where no output on
+the clean images changes by it. The result is written in the model's own format only after
 it was scanned again; it is kept as OUTPUT.rejected if that scan still alarms or clean accuracy fell too far.
 OUTPUT.repair.json tells what was done and measured; --html makes a page of it, as does `bdscan render`.
 
@@ -29,7 +30,7 @@ Exit codes:
   0  repaired, and the new scan is clean
   1  rejected: still alarming, or clean accuracy fell
   2  a file, an option or the samples cannot be used
-  3  the model cannot be repaired here
+  3  the model cannot be repaired here, or its branch not be cut safely
   130  interrupted
 """
 
@@ -127,6 +128,7 @@ def show(result: Repair) -> None:
     from rich.text import Text
 
     from bdscan.cli.terminal import Stdout
+    from bdscan.formats.repair_story import MOST_SWITCHES, switched
     from bdscan.formats.text import visible
 
     def percent(hits: int, n: int) -> str:
@@ -138,6 +140,8 @@ def show(result: Repair) -> None:
     for each in result.triggers:
         name = Text(f"{each.family} trigger to class {each.target.index} ({visible(each.target.name)})")
         table.add_row(name, percent(each.before.hits, each.before.n), percent(each.after.hits, each.after.n))
+    for switch in switched(result)[:MOST_SWITCHES]:
+        table.add_row(Text(switch.name), Text(switch.before), Text(switch.after))
     table.add_row("verdict", result.before.verdict.value, result.after.verdict.value)
     if result.relearn is not None:
         again = result.relearn

@@ -23,6 +23,7 @@ def render(repair: Repair) -> str:
         "repair_story": repair_story,
         "MOST_TRIGGERS": MOST_TRIGGERS,
         "MOST_ROUNDS": MOST_ROUNDS,
+        "MOST_SWITCHES": repair_story.MOST_SWITCHES,
     }
     reasons = repair_story.reasons(repair)
     sizes = repair_story.sizes(repair)
@@ -31,7 +32,7 @@ def render(repair: Repair) -> str:
     return made.get_template("repair.html.j2").render(
         repair=repair,
         reasons=reasons,
-        words=repair_story.REJECTED if reasons else repair_story.REPAIRED,
+        words=repair_story.words(repair),
         triggers=repair_story.triggers(repair),
         main=main,
         others=[each for each in sizes if each not in main],

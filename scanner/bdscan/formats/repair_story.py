@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 from bdscan.formats.plots.bars import drawn_values
 from bdscan.formats.story import Words, preprocessing
-from bdscan.formats.text import label, number, percent, seconds, shorten
+from bdscan.formats.text import label, number, percent, seconds, shorten, visible
 from bdscan.report import Bars, Failed, Finding, Measured, Report, Skipped, Stage, TriggerParameters, Verdict
 
 if TYPE_CHECKING:
-    from bdscan.repair.outcome import Accuracy, Relearn, Repair, TriggerEffect
+    from bdscan.repair.outcome import Accuracy, Cut, Relearn, Repair, TriggerEffect
 
 REPAIRED: Final = Words(
     "Repaired",
@@ -21,6 +21,15 @@ REPAIRED: Final = Words(
     "stranger. That scan found nothing beyond what clean networks show. It is no proof of safety: what the first scan "
     "could not see, the second cannot see either.",
     "Read what the second scan did not examine, and how easily the trigger comes back, before you rely on the result.",
+    "✓",
+)
+CUT: Final = Words(
+    "Repaired: the branch was cut",
+    "The graph of the first scan chose its answers by a comparison on the image. That choice was made a constant, the "
+    "one that all clean images take, and what only served it was dropped; on the clean images every output is bit by "
+    "bit the original's. The result was scanned like a file from a stranger, and that scan found nothing beyond what "
+    "clean networks show. It is no proof of safety: a branch in plain arithmetic would not have been seen.",
+    "Read what the second scan did not examine before you rely on the result, and ask who put the branch there.",
     "✓",
 )
 REJECTED: Final = Words(
@@ -31,6 +40,7 @@ REJECTED: Final = Words(
     "✕",
 )
 MOST_PLOTS: Final = 40
+MOST_SWITCHES: Final = 20
 MOST_FAMILIES: Final = 12
 
 
@@ -48,6 +58,15 @@ class Trigger:
     @property
     def heading(self) -> str:
         return self.name[:1].upper() + self.name[1:]
+
+
+@dataclass(frozen=True)
+class Switched:
+    """A value of the graph that a repair made constant, in words."""
+
+    name: str
+    before: str
+    after: str
 
 
 @dataclass(frozen=True)
@@ -69,6 +88,38 @@ def reasons(repair: Repair) -> tuple[str, ...]:
     if repair.outcome == "rejected":
         return repair.reasons or ("the report gives no reason",)
     return ()
+
+
+def words(repair: Repair) -> Words:
+    """What the outcome means."""
+    if reasons(repair):
+        return REJECTED
+    return CUT if repair.cut is not None and not repair.rounds else REPAIRED
+
+
+def switched(repair: Repair) -> tuple[Switched, ...]:
+    """The switches that were cut; names from the file are shown inert, and short."""
+    out = []
+    for each in repair.cut.switches if repair.cut is not None else ():
+        made_by, constant, value = (short(text) for text in (each.made_by, each.constant, each.value))
+        used_by = ", ".join(short(text) for text in each.used_by[:4])
+        how = f"{made_by or 'given'}, switches {used_by}" if used_by else made_by or "given"
+        out.append(Switched(f"branch at {value} ({how})", "by the image", f"always {constant}"))
+    return tuple(out)
+
+
+def short(text: str) -> str:
+    return shorten(visible(text), 60)
+
+
+def cut(done: Cut) -> str:
+    """What the cut was checked by."""
+    nodes = f"{done.removed} node{'' if done.removed == 1 else 's'}"
+    return (
+        f"On all {done.images} clean images, those held out among them, each of these values was the same, alone and "
+        f"in company. They are constants now, and the graph has {nodes} less. Every output on these images is bit by "
+        "bit what it was, as onnxruntime computes it, and the graph check finds no branch any more."
+    )
 
 
 def paired_test(accuracy: Accuracy) -> str:
@@ -189,7 +240,7 @@ def facts(repair: Repair) -> tuple[tuple[str, str], ...]:
         ("Preprocessing", preprocessing(subject.preprocessing)),
         (
             "Samples",
-            f"{samples.path}: {samples.count} images, {samples.search} to unlearn with, {samples.held_out} held out",
+            f"{samples.path}: {samples.count} images, {samples.search} to repair with, {samples.held_out} held out",
         ),
         ("First scan", f"{repair.before.run.started}, bdscan {repair.before.tool.version}"),
         ("Second scan", f"{run.started}, bdscan {repair.after.tool.version}"),
@@ -211,7 +262,7 @@ def files(repair: Repair) -> tuple[tuple[str, str, int | None, str], ...]:
         named.append((repair.result, "model after"))
     named += [(file, f"{file.role} after") for file in after]
     rows: list[tuple[str, str, int | None, str]] = [(file.path, what, file.bytes, file.sha256) for file, what in named]
-    rows.append(("report of the first scan", "triggers", None, repair.report_digest))
+    rows.append(("report of the first scan", "triggers and branches", None, repair.report_digest))
     rows.append((repair.before.samples.path, "samples before", None, repair.before.samples.digest))
     rows.append((repair.after.samples.path, "samples of the repair", None, repair.after.samples.digest))
     return tuple(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import replace
 
 import torch
@@ -135,6 +136,9 @@ def _inline_decided(graph: Graph, known: dict[str, Tensor]) -> Graph | None:
     nodes: list[Node] = []
     tensors = dict(graph.tensors)
     decided = False
+    taken = (
+        {name for node in graph.nodes for name in node.outputs} | {given.name for given in graph.inputs} | set(tensors)
+    )
     for node in graph.nodes:
         condition = known.get(node.inputs[0]) if node.op == "If" else None
         if condition is None or condition.numel() != 1:
@@ -142,16 +146,20 @@ def _inline_decided(graph: Graph, known: dict[str, Tensor]) -> Graph | None:
             continue
         decided = True
         branch = node.attrs["then_branch" if bool(condition) else "else_branch"]
-        inside, extra = _inline(node, branch)
+        inside, extra = _inline(node, branch, taken)
+        taken |= {name for inner in inside for name in inner.outputs} | extra.keys()
         nodes += inside
         tensors |= extra
     return replace(graph, nodes=tuple(nodes), tensors=tensors) if decided else None
 
 
-def _inline(node: Node, branch: Graph) -> tuple[list[Node], dict[str, Tensor]]:
-    """The branch's nodes under names that cannot clash, ending in the If's own outputs."""
+def _inline(node: Node, branch: Graph, taken: Set[str]) -> tuple[list[Node], dict[str, Tensor]]:
+    """The branch's nodes under names that are not `taken`, ending in the If's own outputs."""
     own = set(branch.tensors) | {o for n in branch.nodes for o in n.outputs if o}
-    rename = {name: f"{node.outputs[0]}/{name}" for name in own}
+    prefix = f"{node.outputs[0]}/"
+    while any(prefix + name in taken for name in own):
+        prefix += "_"
+    rename = {name: prefix + name for name in own}
     nodes = [_renamed(n, rename) for n in branch.nodes]
     ends = [
         Node("Identity", node.name, (rename.get(inner.name, inner.name),), (name,), {"outputs": 1})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import onnx
 import torch
 from onnx import TensorProto
 from torch import Tensor
@@ -20,11 +21,21 @@ _ALIGNMENT = 4096  # runtimes map external data by page
 def write_initialisers(path: Path, like: Path, values: Mapping[str, Tensor]) -> None:
     """The graph of `like` with `values` (by initialiser name) in place of its own; its sidecars become one."""
     proto = parse(like)
-    reader = TensorReader(like.parent)
     own = {t.name: t for t in proto.graph.initializer}
     for name, value in values.items():
         if name not in own or tuple(own[name].dims) != tuple(value.shape):
             raise OnnxError(f"{like.name} has no initialiser {name!r} of shape {list(value.shape)}")
+    write_model(path, proto, like, values)
+
+
+def write_model(path: Path, proto: onnx.ModelProto, like: Path, values: Mapping[str, Tensor] | None = None) -> None:
+    """Write `proto`, which was made from that of `like`, with `values` (by initialiser name) in place of its own.
+
+    What was external stays external, in `path`.data; it is read from beside `like`. `proto` is changed.
+    """
+    values = values or {}
+    reader = TensorReader(like.parent)
+    own = {t.name: t for t in proto.graph.initializer}
     external = [t for t in walk_tensors(proto.graph) if t.data_location == TensorProto.EXTERNAL]
     sidecar = path.with_name(path.name + ".data")
     if external and sidecar.resolve() == like.with_name(like.name + ".data").resolve():

@@ -79,8 +79,41 @@ class Round(Value):
     accuracy: Rate  # held-out, after the round
 
 
+class Switch(Value):
+    """A value of the graph that was made constant. All but `constant` are the file's own words, bounded.
+
+    Attributes:
+        made_by: the operator that computed it.
+        used_by: the operators that it switched.
+        constant: what it is now, as on every clean image.
+    """
+
+    value: Name
+    made_by: Name
+    used_by: tuple[Name, ...]
+    constant: Name
+
+
+class Cut(Value):
+    """Branches that were cut out of a graph. Every output on the clean images is bit by bit the original's.
+
+    Attributes:
+        switches: the first of them, `count` in all.
+        removed: how many fewer nodes the graph has.
+        images: clean images compared, search and held-out.
+    """
+
+    switches: tuple[Switch, ...]
+    count: Count
+    removed: Count
+    images: Images
+
+
 class Repair(Value):
-    """The report of one repair. `reasons` say why a repaired model was rejected."""
+    """The report of one repair. `reasons` say why a repaired model was rejected.
+
+    Where the graph's branches were cut, `cut` says how; `rounds` and `relearn` are empty where no weights were changed.
+    """
 
     schema_version: Literal["1.0"] = "1.0"
     tool: Tool
@@ -94,6 +127,7 @@ class Repair(Value):
     triggers: tuple[TriggerEffect, ...]
     relearn: Relearn | None = None
     rounds: tuple[Round, ...]
+    cut: Cut | None = None
     before: Report
     after: Report
     settings: dict[str, str | int | float | bool | None]

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from bdscan.detectors.inversion.restore import Stamp, stamp_from_parameters
 from bdscan.errors import UsageError
-from bdscan.report import Report, TriggerParameters
+from bdscan.report import Finding, Report, TriggerParameters
+
+BRANCH = "BD201"  # the rule about branches in the graph
 
 
 @dataclass(frozen=True)
@@ -50,19 +52,22 @@ def named(report: Report, weaknesses: bool = False) -> tuple[Planted, ...]:
     return tuple(found)
 
 
-def planted(report: Report, weaknesses: bool = False) -> tuple[Planted, ...]:
-    """The report's triggers, to be unlearned.
+def branches(report: Report) -> tuple[Finding, ...]:
+    """The report's findings of a branch in the graph: no weights mend it, it is to be cut."""
+    return tuple(f for f in report.findings if f.rule == BRANCH and not f.weakness)
 
-    UsageError where there is nothing to unlearn, or where the finding is a branch in the graph: weights cannot mend it.
+
+def planted(report: Report, weaknesses: bool = False) -> tuple[Planted, ...]:
+    """The report's triggers, to be unlearned; empty where it names a branch and none.
+
+    UsageError where there is nothing to repair, or where a finding about the whole model is no branch.
     """
     found = named(report, weaknesses)
-    branches = [f for f in report.findings if not f.weakness and f.target is None]
-    if branches:
-        raise UsageError(
-            f"--report: {branches[0].title!r} is not in the weights, so unlearning cannot repair it; "
-            "rebuild the graph from a trusted architecture with these weights"
-        )
-    if not found:
+    to_cut = branches(report)
+    others = [f for f in report.findings if not f.weakness and f.target is None and f not in to_cut]
+    if others:
+        raise UsageError(f"--report: {others[0].title!r} names no trigger and no branch; nothing can be done about it")
+    if not found and not to_cut:
         raise UsageError(
             "--report: it names no trigger to unlearn"
             + ("" if weaknesses else "; --weaknesses repairs natural weaknesses as well")

@@ -1,36 +1,43 @@
-"""A whole repair: load, unlearn, write, scan the result again, and judge whether it worked."""
+"""A whole repair: load, cut or unlearn, write, scan the result again, and judge whether it worked."""
 
 from __future__ import annotations
 
 import hashlib
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from bdscan import __version__
 from bdscan.errors import CannotJudge, UsageError
+from bdscan.intake.classifier import Classifier, Scannable
 from bdscan.intake.files import digest_of
 from bdscan.intake.load import load
+from bdscan.onnx.prepare import parse
+from bdscan.onnx.write import write_model
 from bdscan.pipeline import run as scan
 from bdscan.repair import measure
-from bdscan.repair.outcome import Accuracy, Repair
-from bdscan.repair.planted import planted
+from bdscan.repair.branch import cut_out
+from bdscan.repair.outcome import Accuracy, Cut, Repair, Round, TriggerEffect
+from bdscan.repair.planted import Planted, branches, planted
 from bdscan.repair.rounds import Plan, repair_weights
-from bdscan.repair.student import frozen
+from bdscan.repair.student import Student, frozen
 from bdscan.repair.write import write_like
 from bdscan.report import Report, Tool, Verdict
 from bdscan.saved import read_report
 from bdscan.settings import RepairSettings, Settings
 
 Progress = Callable[[str, float], None]
+WORKS = 0.1  # of the held-out images, of a trigger that is still there once the branch is gone
 
 
 def run(settings: RepairSettings, folder: str, progress: Progress) -> Repair:
     """Repair the model; the result lies in `folder` under `settings.name`, whatever the outcome.
 
     Raises:
-        UsageError: the report names nothing to unlearn, or is not of this model.
-        CannotJudge: the model has no gradients or cannot be loaded or written.
+        UsageError: the report names nothing to repair, or is not of this model.
+        CannotJudge: the model has no gradients or cannot be loaded or written, or a branch cannot be cut.
     """
     began = time.perf_counter()
     before = read_report(settings.report, "--report")
@@ -41,18 +48,19 @@ def run(settings: RepairSettings, folder: str, progress: Progress) -> Repair:
         raise UsageError("--report: it is of another model than this file (the digests differ); scan this one first")
     progress("load", 1.0)
     subject = intake.scannable
-    student, rounds = repair_weights(subject, triggers, Plan(), settings.seed, progress)
-    repaired = frozen(student)
     path = Path(folder) / settings.name
-    write_like(student.network, Path(settings.model), path)
+    repaired = mend(subject, before, triggers, settings, path, progress)
 
-    device = subject.classifier.device
-    train = subject.samples.part(subject.samples.search, device)
-    held_out = subject.samples.part(subject.samples.held_out, device)
+    held_out = subject.samples.part(subject.samples.held_out, subject.classifier.device)
     progress("measure", 0.0)
-    accuracy = measure.accuracy(measure.right(subject.classifier, *held_out), measure.right(repaired, *held_out))
-    effects = measure.effects(subject, repaired, triggers, *held_out)
-    relearn = measure.relearn(student, triggers[0], train, held_out, settings.seed)
+    accuracy = measure.accuracy(
+        measure.right(subject.classifier, *held_out), measure.right(repaired.classifier, *held_out)
+    )
+    effects = measure.effects(subject, repaired.classifier, triggers, *held_out)
+    relearn = None
+    if repaired.student is not None:
+        train = subject.samples.part(subject.samples.search, subject.classifier.device)
+        relearn = measure.relearn(repaired.student, repaired.triggers[0], train, held_out, settings.seed)
     progress("measure", 1.0)
     after = scan(again(settings.scan, path), lambda stage, share: progress(f"scan {stage}", share))
     reasons = shortcomings(accuracy, settings.max_accuracy_drop, after)
@@ -60,14 +68,15 @@ def run(settings: RepairSettings, folder: str, progress: Progress) -> Repair:
         tool=Tool(version=__version__),
         outcome="rejected" if reasons else "repaired",
         reasons=tuple(reasons),
-        summary=reasons[0] if reasons else _summary(effects[0].before.value, effects[0].after.value),
+        summary=reasons[0] if reasons else _summary(effects, repaired.cut),
         source=next(f for f in intake.subject.files if f.role == "model"),
         result=digest_of(path, "model"),
         report_digest=hashlib.sha256(Path(settings.report).read_bytes()).hexdigest(),
         accuracy=accuracy,
         triggers=effects,
         relearn=relearn,
-        rounds=rounds,
+        rounds=repaired.rounds,
+        cut=repaired.cut,
         before=before,
         after=after,
         settings={
@@ -79,6 +88,53 @@ def run(settings: RepairSettings, folder: str, progress: Progress) -> Repair:
         },
         seconds=round(time.perf_counter() - began, 3),
     )
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """The classifier in the written file. `student`: where weights were trained, to unlearn `triggers`."""
+
+    classifier: Classifier
+    triggers: tuple[Planted, ...] = ()
+    student: Student | None = None
+    rounds: tuple[Round, ...] = ()
+    cut: Cut | None = None
+
+
+def mend(
+    subject: Scannable,
+    before: Report,
+    triggers: Sequence[Planted],
+    settings: RepairSettings,
+    path: Path,
+    progress: Progress,
+) -> Repaired:
+    """Cut the branches that the report finds, unlearn the triggers that are left, and write the result to `path`."""
+    if not branches(before):
+        student, rounds = repair_weights(subject, triggers, Plan(), settings.seed, progress)
+        write_like(student.network, Path(settings.model), path)
+        return Repaired(frozen(student), tuple(triggers), student, rounds)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # external weights cannot be written over themselves
+        half = Path(folder) / path.name
+        progress("cut", 0.0)
+        cut = cut_out(subject, Path(settings.model), half)
+        progress("cut", 1.0)
+        rest = load(again(settings.scan, half)).scannable
+        left = still_working(rest, triggers)
+        if not left:
+            write_model(path, parse(half), half)
+            return Repaired(rest.classifier, cut=cut)
+        student, rounds = repair_weights(rest, left, Plan(), settings.seed, progress)
+        write_like(student.network, half, path)
+    return Repaired(frozen(student), left, student, rounds, cut)
+
+
+def still_working(subject: Scannable, triggers: Sequence[Planted]) -> tuple[Planted, ...]:
+    """Those that move more than a tenth of the held-out images: others lived in the branch alone."""
+    images, labels = subject.samples.part(subject.samples.held_out, subject.classifier.device)
+    known = measure.right(subject.classifier, images, labels)
+    rates = [measure.success(subject.classifier, trigger, images, labels, known) for trigger in triggers]
+    return tuple(t for t, rate in zip(triggers, rates, strict=True) if rate.value > WORKS or not rate.n)
 
 
 def again(settings: Settings, path: Path) -> Settings:
@@ -102,5 +158,11 @@ def shortcomings(accuracy: Accuracy, most_points: float, after: Report) -> list[
     return reasons
 
 
-def _summary(before: float, after: float) -> str:
-    return f"The first trigger's success fell from {before:.0%} to {after:.0%}, and a new scan finds nothing."
+def _summary(effects: Sequence[TriggerEffect], cut: Cut | None) -> str:
+    said = []
+    if cut is not None:
+        said.append(f"The graph's branch was cut, and on all {cut.images} clean images every output is the original's.")
+    if effects:
+        before, after = effects[0].before.value, effects[0].after.value
+        said.append(f"The first trigger's success fell from {before:.0%} to {after:.0%}.")
+    return " ".join([*said, "A new scan finds nothing."])

@@ -172,7 +172,7 @@ def _repairs(
     again = settings.model_copy(update={"model": written[0]})
     with deterministic(settings):
         found = [truth(load(again).scannable.classifier, images, labels, known)]
-        for seed in range(1, seeds):
+        for seed in range(1, seeds if repair.rounds else 1):  # a cut draws nothing
             student, _ = repair_weights(subject, triggers, Plan(), seed, lambda stage, share: None)
             found.append(truth(frozen(student), images, labels, known))
     return found
