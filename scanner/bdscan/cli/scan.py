@@ -10,6 +10,8 @@ from bdscan.cli import scan_options as given
 from bdscan.cli.exits import FailOn, guarded, note
 
 if TYPE_CHECKING:
+    from threading import Event
+
     from bdscan.executor import Progress, Scan
     from bdscan.report import Report
     from bdscan.settings import Settings
@@ -124,8 +126,8 @@ def scan(
 def _scan(isolate: bool, cache: str | None, quiet: bool) -> Scan:
     from bdscan import api
 
-    def run(settings: Settings, progress: Progress) -> Report:
-        return api.run(settings, isolate=isolate, progress=progress)
+    def run(settings: Settings, progress: Progress, stop: Event) -> Report:
+        return api.run(settings, isolate=isolate, progress=progress, stop=stop)
 
     if cache is None:
         return run
@@ -134,8 +136,8 @@ def _scan(isolate: bool, cache: str | None, quiet: bool) -> Scan:
     opened = open_cache(cache)
     say = (lambda text: None) if quiet else note
 
-    def look_first(settings: Settings, progress: Progress) -> Report:
+    def look_first(settings: Settings, progress: Progress, stop: Event) -> Report:
         api.check_files(settings)
-        return cached(opened, settings, isolate, lambda: run(settings, progress), say)
+        return cached(opened, settings, isolate, lambda: run(settings, progress, stop), say)
 
     return look_first
