@@ -10,6 +10,7 @@ import logging
 import os
 import secrets
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -39,7 +40,7 @@ def connected(address: str | None, cpus: int) -> Iterator[None]:
     """
     # Ray reads these when it is imported.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    if address is None:  # a password also for this machine's own: whoever may submit jobs may run code
+    if address is None and "ray" not in sys.modules:  # a password: whoever may submit jobs may run code
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     try:
