@@ -6,6 +6,9 @@ import ast
 import json
 import os
 import signal
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 from contextlib import contextmanager, nullcontext
@@ -60,19 +63,41 @@ def call(job, order: bytes, stop: threading.Event | None = None, said: list[str]
     return engine.call(job, order, cpus=cpus, gpus=0, stop=stop or threading.Event(), say=heard.append)
 
 
-def parents_of_jails() -> set[int]:
-    """The Ray workers of this machine that run a jailed worker now."""
-    found = set()
+def command_of(pid: int) -> str:
+    """Empty for one that has ended, collected or not."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def parents() -> dict[int, int]:
+    found = {}
     for place in Path("/proc").glob("[0-9]*"):
         try:
-            if b"bdscan.jail.worker" not in (place / "cmdline").read_bytes():
-                continue
-            parent = int((place / "stat").read_text().rpartition(")")[2].split()[1])
-            if Path(f"/proc/{parent}/cmdline").read_bytes().startswith(b"ray::answered"):
-                found.add(parent)
-        except (OSError, ValueError):
+            found[int(place.name)] = int((place / "stat").read_text().rpartition(")")[2].split()[1])
+        except (FileNotFoundError, ProcessLookupError):
             continue
     return found
+
+
+def below(pid: int) -> set[int]:
+    """The process and its descendants."""
+    known, family = parents(), {pid}
+    while more := {child for child, parent in known.items() if parent in family} - family:
+        family |= more
+    return family
+
+
+def count_of(word: str, pids: set[int]) -> int:
+    return sum(word in command_of(pid) for pid in pids)
+
+
+def scanning() -> set[int]:
+    """Our Ray workers that run a jailed worker now."""
+    known = parents()
+    jails = {pid for pid in below(os.getpid()) if "bdscan.jail.worker" in command_of(pid)}
+    return {known[pid] for pid in jails if command_of(known.get(pid, 0)).startswith("ray::answered")}
 
 
 @contextmanager
@@ -82,7 +107,7 @@ def one_killed_in_mid_scan():
 
     def watch() -> None:
         while not over.wait(0.05):
-            for pid in sorted(parents_of_jails()):
+            for pid in sorted(scanning()):
                 time.sleep(0.3)
                 os.kill(pid, signal.SIGKILL)
                 killed.append(pid)
@@ -140,7 +165,7 @@ def test_errors_on_the_node_are_those_of_a_scan_here(on_ray, tmp_path, monkeypat
         call(ray_jobs.raises, b"")
 
 
-def test_a_stop_interrupts_the_job_and_begins_no_other(cluster, tmp_path):
+def test_a_stop_interrupts_the_job_and_no_other_begins(cluster, tmp_path):
     place, stop = tmp_path / "job", threading.Event()
 
     def watch() -> None:
@@ -162,16 +187,8 @@ def test_a_stop_interrupts_the_job_and_begins_no_other(cluster, tmp_path):
 
 def listening() -> set[str]:
     """The addresses on which this process and all below it listen: IPv4, also where it is written as IPv6."""
-    parents = {}
-    for place in Path("/proc").glob("[0-9]*"):
-        try:
-            parents[int(place.name)] = int((place / "stat").read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-    ours, sockets = {os.getpid()}, set()
-    while more := {pid for pid, parent in parents.items() if parent in ours} - ours:
-        ours |= more
-    for pid in ours:
+    sockets = set()
+    for pid in below(os.getpid()):
         for handle in Path(f"/proc/{pid}/fd").glob("*"):
             try:
                 sockets.add(os.readlink(handle))
@@ -207,3 +224,52 @@ def test_a_scan_that_no_node_is_large_enough_for_is_refused(cluster):
 
     with pytest.raises(UsageError, match="no node of the cluster has 3 CPUs; lower --threads"):
         call(ray_jobs.surroundings, b"", cpus=3)
+
+
+def test_ctrl_c_ends_ray_and_all_its_workers_and_leaves_nothing(tmp_path):
+    """As a terminal sends it: to the whole process group."""
+    for name in ("hang", "deep/hang", "clean"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"m")
+    before = set(Path(tempfile.gettempdir()).glob("bdscan-*/session_*"))
+    script = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "import ray_jobs, bdscan.on_ray.job as job; job.answered = ray_jobs.quick_or_deadly\n"
+        "from bdscan.cli.main import main; main()"
+    )
+    words = [
+        "hang",
+        "deep/hang",
+        "clean",
+        "--samples",
+        "clean",
+        "--executor",
+        "ray",
+        "--jobs",
+        "2",
+        "--threads",
+        "1",
+        "-q",
+    ]
+    with subprocess.Popen(
+        [sys.executable, "-c", script, "scan", *words],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(PATHS)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        end = time.monotonic() + 60
+        while count_of("quick_worker", below(process.pid)) < 2 and time.monotonic() < end:
+            time.sleep(0.1)
+        family = below(process.pid)
+        assert count_of("quick_worker", family) == 2
+        os.killpg(process.pid, signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stdout, stderr) == (130, "", "bdscan: interrupted\n")
+    end = time.monotonic() + 10
+    while (left := {pid for pid in family if command_of(pid)}) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert left == set()
+    assert set(Path(tempfile.gettempdir()).glob("bdscan-*/session_*")) <= before

@@ -92,6 +92,8 @@ def call(job: Job, order: bytes, *, cpus: int, gpus: int, stop: threading.Event,
     remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(job)
     death = ""
     for attempt in range(ATTEMPTS):
+        if stop.is_set():
+            raise Stopped
         try:
             return _awaited(ray, remote.remote(order), stop)
         except RayTaskError as error:

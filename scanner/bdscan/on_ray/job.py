@@ -83,8 +83,8 @@ def enter(folder: str, program: str) -> None:
 
 def _report(answer: bytes) -> Report:
     try:
-        (frame,) = Reader().feed(answer)
-    except (WireError, ValueError) as error:
+        frame = next(Reader().feed(answer), None)
+    except WireError as error:
         raise WorkerFailed(f"a Ray node sent {one_line(str(error))}; its answer was thrown away") from None
     if isinstance(frame, Report):
         return frame
@@ -92,4 +92,5 @@ def _report(answer: bytes) -> Report:
         raise UsageError(one_line(frame.message))
     if isinstance(frame, Failure):
         raise WorkerFailed(one_line(frame.message), frame.trace)
-    raise WorkerFailed("a Ray node answered another question; its answer was thrown away")
+    what = "no answer at all" if frame is None else "the answer to another question"
+    raise WorkerFailed(f"a Ray node sent {what}; the model is not judged")
