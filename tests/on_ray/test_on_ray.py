@@ -226,6 +226,34 @@ def test_a_scan_that_no_node_is_large_enough_for_is_refused(cluster):
         call(ray_jobs.surroundings, b"", cpus=3)
 
 
+@pytest.mark.slow
+def test_a_plan_trains_the_same_models_on_ray(cluster, tmp_path, monkeypatch):
+    import ray_plans
+    import torch
+
+    from bdscan.zoo import plan, plan_on_ray
+    from bdscan.zoo.train import WEIGHTS
+
+    monkeypatch.setattr(plan, "PLANS", {"small": ray_plans.small})
+    monkeypatch.setattr(plan_on_ray, "trained", ray_plans.trained)
+    monkeypatch.setattr(plan_on_ray, "connected", lambda address, cpus: nullcontext())
+    monkeypatch.chdir(tmp_path)
+
+    def on_ray() -> list[str]:
+        said: list[str] = []
+        options = {"address": None, "jobs": 2, "threads": 1, "only": "", "note": said.append}
+        folders = plan_on_ray.run_plan_on_ray("small", Path("there"), None, **options)
+        assert folders == [Path("there/digits-clean"), Path("there/digits-bad")]
+        return sorted(line.partition(": ")[2][:17] for line in said)
+
+    plan.run_plan("small", Path("here"), None)
+    assert on_ray() == ['{"clean_accuracy"'] * 2
+    assert on_ray() == ["there already"] * 2
+    for name in ("digits-clean", "digits-bad"):
+        (here, there) = (torch.load(Path(place, name, WEIGHTS), weights_only=True) for place in ("here", "there"))
+        assert all(torch.equal(here[key], there[key]) for key in here)
+
+
 def test_ctrl_c_ends_ray_and_all_its_workers_and_leaves_nothing(tmp_path):
     """As a terminal sends it: to the whole process group."""
     for name in ("hang", "deep/hang", "clean"):

@@ -87,6 +87,11 @@ def test_without_ray_it_is_one_line(monkeypatch, tmp_path):
     assert (code, line) == (2, "bdscan: --ray-address is for --executor ray; add it, or leave out the address\n")
     code, _, line = scan("--executor", "ray", "--no-isolation")
     assert (code, line) == (2, "bdscan: --no-isolation scans in this process; leave out --executor ray\n")
+    result = CliRunner().invoke(app, ["zoo", "plan", "scan-judge", "models", "--jobs", "2"])
+    assert result.exit_code == 2
+    assert result.stderr == "bdscan: --ray-address and --jobs are for --executor ray; add it\n"
+    result = CliRunner().invoke(app, ["zoo", "plan", "scan-judge", "models", "--executor", "ray"])
+    assert (result.exit_code, result.stderr) == (2, missing)
 
 
 def test_a_found_file_cannot_name_a_cluster_but_a_given_one_can(monkeypatch, tmp_path):
