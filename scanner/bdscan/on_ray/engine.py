@@ -40,7 +40,9 @@ def connected(address: str | None, cpus: int) -> Iterator[None]:
     """
     # Ray reads these when it is imported.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    if address is None and "ray" not in sys.modules:  # a password: whoever may submit jobs may run code
+    if address is not None:  # tries again for a quarter of an hour otherwise
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")
+    elif "ray" not in sys.modules:  # a password: whoever may submit jobs may run code
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     try:
@@ -63,7 +65,7 @@ def _start(ray: Any, address: str | None, cpus: int, folder: str) -> None:
         place |= {"include_dashboard": False, "object_store_memory": STORE}
         place |= {"_node_ip_address": LOOPBACK, "_temp_dir": folder}
     try:
-        with _elsewhere(folder):
+        with _elsewhere(folder), _stderr_to(os.path.join(folder, "stderr")):
             ray.init(log_to_driver=False, configure_logging=False, **place)
     except Exception as error:  # of many kinds; all of them mean that there is no Ray
         where = "on this machine" if address is None else f"at {address}"
@@ -154,6 +156,20 @@ def _elsewhere(folder: str) -> Iterator[None]:
             os.environ["PYTHONPATH"] = path
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, terminate)
+
+
+@contextmanager
+def _stderr_to(path: str) -> Iterator[None]:
+    """What Ray's own libraries print is for a log; an error of theirs is one line of ours."""
+    before = os.dup(2)
+    log = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+    try:
+        os.dup2(log, 2)
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(log)
 
 
 def _last_line(error: Exception) -> str:
