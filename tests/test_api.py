@@ -61,7 +61,7 @@ def test_a_scan_in_this_process_takes_paths_and_says_that_nothing_isolated_it(mo
 
 def test_isolation_is_the_default(model, monkeypatch):
     called = []
-    monkeypatch.setattr("bdscan.jail.parent.run_isolated", lambda settings, progress: called.append(settings))
+    monkeypatch.setattr("bdscan.jail.parent.run_isolated", lambda settings, progress, stop: called.append(settings))
     bdscan.scan(model, model.parent / "s")
     assert called == [Settings(model=str(model), samples=str(model.parent / "s"))]
 

@@ -17,6 +17,7 @@ PACKAGE = Path(__file__).parent.parent / "scanner" / "bdscan"
 FLOORS = (
     {"cli"},
     {"zoo"},
+    {"on_ray"},
     {"executor", "cache", "attest"},
     {"api"},
     {"deliver"},
@@ -66,6 +67,7 @@ LIGHT = {
     "resources",
     "api",
     "attest",
+    "on_ray",
     "executor",
     "cache",
     "cache_key",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -162,14 +163,20 @@ def profile(
         return result.model_copy(update={"guard": result.guard.model_copy(update={"file": file})}), written
 
 
-def run(settings: Settings, *, isolate: bool = True, progress: Progress | None = None) -> Report:
-    """Check that the named files exist, then scan."""
+def run(
+    settings: Settings,
+    *,
+    isolate: bool = True,
+    progress: Progress | None = None,
+    stop: threading.Event | None = None,
+) -> Report:
+    """Check that the named files exist, then scan. Setting `stop` ends the worker, and the scan with `Stopped`."""
     check_files(settings)
     report_step = progress or _quietly
     if isolate:
         from bdscan.jail.parent import run_isolated
 
-        return run_isolated(settings, report_step)
+        return run_isolated(settings, report_step, stop)
     if settings.require_sandbox:
         raise UsageError("--require-sandbox and --no-isolation contradict each other: leave one out")
     return _run_here(settings, report_step)

@@ -38,6 +38,11 @@ def key_of(settings: Settings, isolate: bool) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+def program_digest() -> str:
+    """64 hex digits of what computes: bdscan's own files, Python, and the libraries that can move a number."""
+    return hashlib.sha256(json.dumps(_program(), sort_keys=True).encode()).hexdigest()
+
+
 def file_digest(path: str | os.PathLike[str]) -> str:
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -16,10 +16,10 @@ from bdscan.report import Report
 from bdscan.settings import Settings
 
 Progress = Callable[[str, float], None]
-Scan = Callable[[Settings, Progress], Report]
+Scan = Callable[[Settings, Progress, threading.Event], Report]  # once set, a scan must end soon
 Watch = Callable[[int], Progress]  # the position of a scan that begins -> where it reports its steps
 
-PATIENCE = 5.0  # seconds for running scans to end their workers before the process ends without them
+PATIENCE = 5.0  # seconds for interrupted scans to end their workers before the process ends without them
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,16 @@ class Ended:
     seconds: float
 
 
-class Stopped(Exception):
-    """Raised inside a scan that nobody waits for any more."""
-
-
 def run_all(settings: Sequence[Settings], scan: Scan, watch: Watch, jobs: int = 1) -> Generator[Ended, None, None]:
-    """Each scan once, at most `jobs` at a time. An error ends its own scan only; an interrupt ends all of them."""
+    """Each scan once, at most `jobs` at a time. An error ends its own scan only.
+
+    An interrupt, or a caller that closes the generator, sets the event of all scans that run, and begins no more.
+    """
+    stop = threading.Event()
     if min(jobs, len(settings)) <= 1:
-        yield from (_one(index, each, scan, watch(index)) for index, each in enumerate(settings))
+        yield from (_one(index, each, scan, watch(index), stop) for index, each in enumerate(settings))
         return
-    waiting, ended, stop = iter(list(enumerate(settings))), queue.SimpleQueue[Ended](), threading.Event()
+    waiting, ended = iter(list(enumerate(settings))), queue.SimpleQueue[Ended]()
     lock = threading.Lock()
 
     def work() -> None:
@@ -49,7 +49,7 @@ def run_all(settings: Sequence[Settings], scan: Scan, watch: Watch, jobs: int = 
                 index, each = next(waiting, (-1, None))
             if each is None:
                 return
-            ended.put(_one(index, each, scan, _until(stop, watch(index))))
+            ended.put(_one(index, each, scan, watch(index), stop))
 
     threads = [threading.Thread(target=work, daemon=True) for _ in range(min(jobs, len(settings)))]
     for thread in threads:
@@ -58,27 +58,18 @@ def run_all(settings: Sequence[Settings], scan: Scan, watch: Watch, jobs: int = 
         for _ in settings:
             yield ended.get()
     finally:
-        # A scan hears of the end at its next step. One that is silent is left behind: its worker ends with us.
+        # A scan that does not hear of its end is left behind: its worker ends with this process.
         stop.set()
         until = time.monotonic() + PATIENCE
         for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))
 
 
-def _one(index: int, settings: Settings, scan: Scan, progress: Progress) -> Ended:
+def _one(index: int, settings: Settings, scan: Scan, progress: Progress, stop: threading.Event) -> Ended:
     began = time.monotonic()
     outcome: Report | Exception
     try:
-        outcome = scan(settings, progress)
+        outcome = scan(settings, progress, stop)
     except Exception as error:  # whatever ends one scan must not end the others; the caller decides what it means
         outcome = error
     return Ended(index, outcome, time.monotonic() - began)
-
-
-def _until(stop: threading.Event, progress: Progress) -> Progress:
-    def checked(stage: str, share: float) -> None:
-        if stop.is_set():
-            raise Stopped
-        progress(stage, share)
-
-    return checked

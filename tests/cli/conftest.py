@@ -32,7 +32,7 @@ def scan(files, monkeypatch):
 
     calls = []
 
-    def run(settings, *, isolate=True, progress=None):
+    def run(settings, *, isolate=True, progress=None, stop=None):
         from bdscan import api
 
         api.check_files(settings)

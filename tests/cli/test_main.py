@@ -68,7 +68,7 @@ def test_a_reader_that_leaves_early_is_no_alarm(tmp_path, words):
     """python's own exit code for a broken pipe is 1, which would mean a backdoor."""
     for name in ("clean", "other"):
         (tmp_path / name).write_bytes(b"x")
-    code = "import fake_report, bdscan.api as api; api.run = lambda s, isolate, progress: fake_report.make(s)\n" + CODE
+    code = "import fake_report, bdscan.api as api; api.run = lambda s, **_: fake_report.make(s)\n" + CODE
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "wb") as closed:

@@ -186,7 +186,7 @@ def test_the_table_fits_its_terminal_and_loses_nothing(several, monkeypatch, tmp
         assert verdict in stdout
 
 
-def fake_scan(settings: Settings, progress) -> Report:
+def fake_scan(settings: Settings, progress, stop) -> Report:
     import fake_report
 
     progress("load", 0.0)
@@ -198,7 +198,7 @@ def fake_scan(settings: Settings, progress) -> Report:
 def test_at_most_as_many_scans_at_a_time_as_jobs_and_all_of_them_once():
     running, most, lock = 0, 0, threading.Lock()
 
-    def counted(settings, progress):
+    def counted(settings, progress, stop):
         nonlocal running, most
         with lock:
             running += 1
@@ -206,7 +206,7 @@ def test_at_most_as_many_scans_at_a_time_as_jobs_and_all_of_them_once():
         time.sleep(0.02)
         with lock:
             running -= 1
-        return fake_scan(settings, progress)
+        return fake_scan(settings, progress, stop)
 
     settings = [Settings(model=str(number % 3), samples="s") for number in range(12)]
     ended = list(executor.run_all(settings, counted, lambda index: lambda stage, share: None, jobs=3))
@@ -215,23 +215,22 @@ def test_at_most_as_many_scans_at_a_time_as_jobs_and_all_of_them_once():
     assert most == 3
 
 
-def test_who_stops_listening_stops_the_scans():
-    stopped = []
+def test_who_stops_listening_stops_silent_scans_and_begins_no_more():
+    began, stopped = [], []
 
-    def endless(settings, progress):
-        try:
-            while True:
-                progress("search", 0.5)
-                time.sleep(0.005)
-        except executor.Stopped:
-            stopped.append(settings.model)
-            raise
+    def scan(settings, progress, stop):
+        began.append(settings.model)
+        if settings.model == "0":
+            return fake_scan(settings, progress, stop)
+        assert stop.wait(30), "said nothing of its end"
+        stopped.append(settings.model)
+        raise KeyError("stopped")
 
-    def scan(settings, progress):
-        return fake_scan(settings, progress) if settings.model == "0" else endless(settings, progress)
-
-    settings = [Settings(model=name, samples="s") for name in ("0", "1", "2", "3")]
-    scans = executor.run_all(settings, scan, lambda index: lambda stage, share: None, jobs=3)
+    settings = [Settings(model=str(number), samples="s") for number in range(6)]
+    scans = executor.run_all(settings, scan, lambda index: lambda stage, share: None, jobs=2)
     assert next(scans).index == 0
+    since = time.monotonic()
     scans.close()
-    assert sorted(stopped) in (["1", "2"], ["1", "2", "3"])
+    assert time.monotonic() - since < 2
+    assert began in (["0", "1"], ["0", "1", "2"])
+    assert sorted(stopped) == began[1:]

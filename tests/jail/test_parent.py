@@ -12,6 +12,7 @@ import platform
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -19,7 +20,7 @@ import pytest
 
 from bdscan.errors import CannotJudge, UsageError
 from bdscan.jail import landlock, parent
-from bdscan.jail.parent import WorkerFailed, run_isolated
+from bdscan.jail.parent import Stopped, WorkerFailed, run_isolated
 from bdscan.jail.syscalls import ARCHITECTURES
 from bdscan.settings import Settings
 
@@ -163,6 +164,26 @@ def test_an_interrupted_parent_leaves_no_worker(rude):
         run_isolated(Settings(model="hang", samples="s"), interrupt)
     assert len(pids) == 2
     assert all(gone(pid) for pid in pids)
+
+
+def test_a_stop_ends_a_silent_worker_at_once(rude):
+    pids: list[int] = []
+    stop, since = threading.Event(), []
+
+    def heard(stage: str, share: float) -> None:
+        if stage[0].isdigit():
+            pids.extend(int(word) for word in stage.split())
+            since.append(time.monotonic())
+            stop.set()
+
+    with pytest.raises(Stopped):
+        run_isolated(Settings(model="hang", samples="s"), heard, stop)
+    assert time.monotonic() - since[0] < 2
+    assert len(pids) == 2
+    assert all(gone(pid) for pid in pids)
+    with pytest.raises(Stopped):
+        run_isolated(Settings(model="hang", samples="s"), heard, stop)
+    assert len(pids) == 2, "no worker was started"
 
 
 def test_a_killed_parent_leaves_no_worker():

@@ -65,11 +65,11 @@ def discovered() -> Source:
 
 
 def from_file(path: Path, *, trusted: bool) -> Source:
-    """The values in `path`. Only a file that the user named (`trusted`) may name code for a scan to run.
+    """The values in `path`. Only a file that the user named (`trusted`) may name code for a scan to run, or a cluster.
 
     A file that lies in the working folder may have come with the model, and then it is the attacker's.
     """
-    from bdscan.cli.config_keys import CODE, PATHS, kebab
+    from bdscan.cli.config_keys import CLUSTER, CODE, PATHS, kebab
 
     table = _table(path) or {}
     values = _checked(table, str(path))
@@ -81,6 +81,11 @@ def from_file(path: Path, *, trusted: bool) -> Source:
                     f"read both and add --config {path}"
                 )
             values[key] = _beside(path, values[key])
+    if values.get(CLUSTER) is not None and not trusted:
+        raise UsageError(
+            f"{path}: {kebab(CLUSTER)} names machines that are trusted with code, and this file was found, not given; "
+            f"add --config {path}"
+        )
     for key in PATHS:
         if isinstance(values.get(key), str):
             values[key] = _beside(path, values[key])

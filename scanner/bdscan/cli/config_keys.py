@@ -40,6 +40,8 @@ class Config(BaseModel):
     fail_on: Literal["suspicious", "backdoor"] = Field(default="suspicious", description="the least verdict to exit 1")
     waivers: str | None = Field(default=None, description="a TOML file of waivers")
     jobs: int = Field(default=1, ge=1, le=256, description="scans at a time")
+    executor: Literal["local", "ray"] = Field(default="local", description="what runs the scans")
+    ray_address: str | None = Field(default=None, description="a Ray cluster, where --config names us")
     cache: str | None = Field(default=None, description="a folder of reports to use again, or 'user'")
     summary: str | None = Field(default=None, description="a .json or .md file: what came of each model")
     quiet: bool = Field(default=False, description="no progress and notes")
@@ -48,6 +50,7 @@ class Config(BaseModel):
 # Relative to the file that names them.
 PATHS = ("samples", "labels", "reference", "rules", "output", "waivers", "cache", "summary")
 CODE = ("arch", "reference_arch")  # may name a Python file that a scan runs
+CLUSTER = "ray_address"  # of machines that are trusted with code
 
 
 def schema() -> dict[str, Any]:

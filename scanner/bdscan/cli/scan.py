@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import typer
@@ -10,6 +11,9 @@ from bdscan.cli import scan_options as given
 from bdscan.cli.exits import FailOn, guarded, note
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from threading import Event
+
     from bdscan.executor import Progress, Scan
     from bdscan.report import Report
     from bdscan.settings import Settings
@@ -58,6 +62,8 @@ def scan(
     preprocessing: given.Preprocessing = None,
     rules: given.Rules = None,
     jobs: given.Jobs = 1,
+    executor: given.Engine = given.Executor.local,
+    ray_address: given.RayAddress = None,
     cache: given.Cache = None,
     no_cache: given.NoCache = False,
     threads: given.Threads = 2,
@@ -81,6 +87,11 @@ def scan(
             raise UsageError("--samples is missing: name clean images of the model's classes, or set samples in a file")
         if no_isolation and jobs > 1:
             raise UsageError("--no-isolation scans one model at a time; leave out --jobs")
+        on_ray = executor is given.Executor.ray
+        if no_isolation and on_ray:
+            raise UsageError("--no-isolation scans in this process; leave out --executor ray")
+        if ray_address is not None and not on_ray:
+            raise UsageError("--ray-address is for --executor ray; add it, or leave out the address")
         options = {
             "samples": samples,
             "arch": arch,
@@ -105,9 +116,10 @@ def scan(
         paths = outputs_for([each.model for each in settings], output or ([STDOUT] if format_name else []))
         if summary:
             outputs.plan([summary], "json", inputs, option="--summary")
+        say = _nothing if quiet else note
         plan = gate.Gate(
             planned=tuple(outputs.plan(each, format_name, inputs) for each in paths),
-            scan=_scan(not no_isolation, None if no_cache else cache, quiet),
+            scan=_scan(not no_isolation, on_ray, None if no_cache else cache, say),
             fail_on=fail_on,
             waivers=load_waivers(waivers) if waivers else (),
             jobs=jobs,
@@ -115,27 +127,42 @@ def scan(
             quiet=quiet,
             summary=summary,
         )
-        if source.keys and not quiet:
-            note(f"{source.file} sets {', '.join(source.keys)}")
-        code = gate.run(settings, plan)
+        if source.keys:
+            say(f"{source.file} sets {', '.join(source.keys)}")
+        with _ray(ray_address, jobs * threads) if on_ray else nullcontext():
+            code = gate.run(settings, plan)
     raise typer.Exit(code)
 
 
-def _scan(isolate: bool, cache: str | None, quiet: bool) -> Scan:
+def _scan(isolate: bool, on_ray: bool, cache: str | None, say: Callable[[str], None]) -> Scan:
     from bdscan import api
 
-    def run(settings: Settings, progress: Progress) -> Report:
-        return api.run(settings, isolate=isolate, progress=progress)
+    def here(settings: Settings, progress: Progress, stop: Event) -> Report:
+        return api.run(settings, isolate=isolate, progress=progress, stop=stop)
 
+    run: Scan = here
+    if on_ray:
+        from bdscan.on_ray.job import scan_on_ray
+
+        run = scan_on_ray(say)
     if cache is None:
         return run
     from bdscan.cache import cached, open_cache
 
     opened = open_cache(cache)
-    say = (lambda text: None) if quiet else note
 
-    def look_first(settings: Settings, progress: Progress) -> Report:
+    def look_first(settings: Settings, progress: Progress, stop: Event) -> Report:
         api.check_files(settings)
-        return cached(opened, settings, isolate, lambda: run(settings, progress), say)
+        return cached(opened, settings, isolate, lambda: run(settings, progress, stop), say)
 
     return look_first
+
+
+def _ray(address: str | None, cpus: int) -> AbstractContextManager[None]:
+    from bdscan.on_ray.engine import connected
+
+    return connected(address, cpus)
+
+
+def _nothing(text: str) -> None:
+    pass

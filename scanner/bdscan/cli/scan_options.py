@@ -17,6 +17,11 @@ class Budget(StrEnum):
     thorough = "thorough"
 
 
+class Executor(StrEnum):
+    local = "local"
+    ray = "ray"
+
+
 class Device(StrEnum):
     auto = "auto"
     cpu = "cpu"
@@ -93,6 +98,13 @@ Rules = Annotated[
 ]
 Jobs = Annotated[
     int, typer.Option(metavar="N", min=1, max=256, help="Scans at a time, each with its own --threads and memory.")
+]
+Engine = Annotated[
+    Executor, typer.Option("--executor", help="What runs the scans: this machine, or Ray (`pip install bdscan[ray]`).")
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="A Ray cluster that shares the files. Without it: one of this machine alone."),
 ]
 Cache = Annotated[
     str | None,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bdscan.cli.exits import guarded, note
-from bdscan.cli.scan_options import Budget, Device
+from bdscan.cli.scan_options import Budget, Device, Engine, Executor, RayAddress
+from bdscan.errors import UsageError
 
 if TYPE_CHECKING:
     from bdscan.zoo.attacks import Attack
@@ -31,8 +32,9 @@ Examples:
 PLAN_HELP = """Train the models of a named plan, a folder each under OUT; those that have a card stay as they are.
 
 \b
-Example:
+Examples:
   bdscan zoo plan scan-judge models/ --data-dir data/
+  bdscan zoo plan scan-judge models/ --data-dir data/ --executor ray --jobs 8
 """
 SCAN_TABLE_HELP = """Scan every network that has a card, and write the verdicts beside the truth.
 
@@ -92,7 +94,6 @@ def train(
     debug: Annotated[bool, typer.Option("--debug", help="Show where an unexpected failure happened.")] = False,
 ) -> None:
     with guarded(debug):
-        from bdscan.errors import UsageError
         from bdscan.zoo import data as data_sets
         from bdscan.zoo.settings import RECIPES, Settings
         from bdscan.zoo.train import save
@@ -123,9 +124,20 @@ def plan(
     data_dir: DataDir = None,
     threads: Threads = 1,
     only: Annotated[str, typer.Option(metavar="TEXT", help="Only models whose name contains this.")] = "",
+    executor: Engine = Executor.local,
+    ray_address: RayAddress = None,
+    jobs: Annotated[int, typer.Option(metavar="N", min=1, max=256, help="Models at a time, on Ray.")] = 1,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an unexpected failure happened.")] = False,
 ) -> None:
     with guarded(debug):
+        if executor is Executor.ray:
+            from bdscan.zoo.plan_on_ray import run_plan_on_ray
+
+            on_ray: dict[str, Any] = {"address": ray_address, "jobs": jobs, "threads": threads, "only": only}
+            run_plan_on_ray(name, out, data_dir, **on_ray, note=note)
+            return
+        if ray_address is not None or jobs > 1:
+            raise UsageError("--ray-address and --jobs are for --executor ray; add it")
         from bdscan.zoo.plan import run_plan
 
         run_plan(name, out, data_dir, threads=threads, only=only, note=note)
@@ -236,7 +248,6 @@ def _attack(given: str | None, target: int, sources: tuple[int, ...], classes: i
     import json
     from dataclasses import fields
 
-    from bdscan.errors import UsageError
     from bdscan.zoo.attacks import ATTACKS, from_spec
 
     if given is None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from bdscan.settings import ProfileSettings, RepairSettings, Settings
 
 WORKER: Final = "bdscan.jail.worker"
 BETWEEN_LOOKS: Final = 1.0  # seconds
+HEARING: Final = 0.1  # seconds until a stop is heard while the worker is silent
 CHUNK: Final = 2**16
 LOG_TAIL: Final = 4_000
 LINE_LENGTH: Final = 600
@@ -38,6 +40,10 @@ Progress = Callable[[str, float], None]
 Answer = Report | Repair | Profile
 
 
+class Stopped(Exception):
+    """Raised for a scan that nobody waits for any more."""
+
+
 class WorkerFailed(CannotJudge):
     """The worker died or failed in a way that bdscan does not know. `trace` is its own account, for `--debug`."""
 
@@ -46,13 +52,14 @@ class WorkerFailed(CannotJudge):
         self.trace = trace
 
 
-def run_isolated(settings: Settings, progress: Progress) -> Report:
+def run_isolated(settings: Settings, progress: Progress, stop: threading.Event | None = None) -> Report:
     """Scan in a worker process; its report, validated.
 
     Raises `UsageError` and `CannotJudge` as the worker did, `CannotJudge` at the time limit, `WorkerFailed` for a
-    worker that was killed, crashed or misbehaved. However this ends, the worker's process group is gone.
+    worker that was killed, crashed or misbehaved, `Stopped` soon after `stop` is set. However this ends, the worker's
+    process group is gone.
     """
-    with _answered(settings, progress) as (answer, _):
+    with _answered(settings, progress, stop) as (answer, _):
         if isinstance(answer, Report):
             return answer
     raise WorkerFailed(OTHER_ANSWER)
@@ -80,7 +87,12 @@ def profile_isolated(settings: ProfileSettings, progress: Progress) -> Iterator[
 
 
 @contextmanager
-def _answered(settings: Settings, progress: Progress) -> Iterator[tuple[Answer, Path]]:
+def _answered(
+    settings: Settings, progress: Progress, stop: threading.Event | None = None
+) -> Iterator[tuple[Answer, Path]]:
+    stop = stop or threading.Event()
+    if stop.is_set():
+        raise Stopped
     with tempfile.TemporaryDirectory(prefix="bdscan-") as private, tempfile.TemporaryFile() as log:
         receiving, sending = os.pipe()
         try:
@@ -89,7 +101,7 @@ def _answered(settings: Settings, progress: Progress) -> Iterator[tuple[Answer, 
             finally:
                 os.close(sending)
             try:
-                answer = _listen(worker, receiving, settings.time_limit, private, progress, log)
+                answer = _listen(worker, receiving, settings.time_limit, private, progress, stop, log)
             finally:
                 _end(worker)
         finally:
@@ -118,18 +130,26 @@ def _start(settings: Settings, private: str, channel: int, log: IO[bytes]) -> su
 
 
 def _listen(
-    worker: subprocess.Popen[bytes], channel: int, time_limit: float, private: str, progress: Progress, log: IO[bytes]
+    worker: subprocess.Popen[bytes],
+    channel: int,
+    time_limit: float,
+    private: str,
+    progress: Progress,
+    stop: threading.Event,
+    log: IO[bytes],
 ) -> Answer:
     reader, deadline = Reader(), time.monotonic() + time_limit
     look = time.monotonic() + BETWEEN_LOOKS
     with selectors.DefaultSelector() as selector:
         selector.register(channel, selectors.EVENT_READ)
         while (left := deadline - time.monotonic()) > 0:
+            if stop.is_set():
+                raise Stopped
             if time.monotonic() >= look:
                 look = time.monotonic() + BETWEEN_LOOKS
                 if overfull(private):
                     raise CannotJudge("the worker filled its private folder; no scan needs that, the model is hostile")
-            if not selector.select(min(left, BETWEEN_LOOKS)):
+            if not selector.select(min(left, HEARING)):
                 continue
             chunk = os.read(channel, CHUNK)
             if not chunk:

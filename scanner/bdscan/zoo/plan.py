@@ -137,6 +137,23 @@ def _series(
         )
 
 
+def chosen(name: str, only: str = "") -> list[Settings]:
+    """The plan's models whose name contains `only`. UsageError for an unknown plan, or where there are none."""
+    if name not in PLANS:
+        raise UsageError(f"unknown plan {name!r}: choose one of {', '.join(PLANS)}")
+    found = [settings for settings in PLANS[name]() if only in settings.name]
+    if not found:
+        raise UsageError(f"plan {name} has no model whose name contains {only!r}")
+    return found
+
+
+def train_into(folder: Path, settings: Settings, images: Dataset, threads: int) -> str:
+    """Train and save one model; a line about it."""
+    trained = train(settings, images, threads)
+    save(trained, folder)
+    return f"{settings.name}: {json.dumps({key: trained.card[key] for key in SHOWN if key in trained.card})}"
+
+
 def run_plan(
     name: str,
     out: Path,
@@ -150,23 +167,17 @@ def run_plan(
 
     Returns the folders. Raises UsageError for an unknown plan or a missing data set.
     """
-    if name not in PLANS:
-        raise UsageError(f"unknown plan {name!r}: choose one of {', '.join(PLANS)}")
-    chosen = [settings for settings in PLANS[name]() if only in settings.name]
-    if not chosen:
-        raise UsageError(f"plan {name} has no model whose name contains {only!r}")
+    models = chosen(name, only)
     loaded: dict[str, Dataset] = {}
-    for settings in chosen:
+    for settings in models:
         folder = out / settings.name
         if (folder / CARD).exists():
             note(f"{settings.name}: there already")
             continue
         if settings.data not in loaded:
             loaded = {settings.data: load(settings.data, data)}
-        trained = train(settings, loaded[settings.data], threads)
-        save(trained, folder)
-        note(f"{settings.name}: {json.dumps({key: trained.card[key] for key in SHOWN if key in trained.card})}")
-    return [out / settings.name for settings in chosen]
+        note(train_into(folder, settings, loaded[settings.data], threads))
+    return [out / settings.name for settings in models]
 
 
 SHOWN = ("clean_accuracy", "cases", "cover", "seconds")
