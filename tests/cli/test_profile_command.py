@@ -58,7 +58,7 @@ def test_what_cannot_work_is_said_before_any_work(report: str, tmp_path: Path) -
 
 
 def test_a_report_that_is_none_is_refused_by_the_worker(report: str) -> None:
-    assert "is not a JSON report" in refused(SIG, "--samples", SAMPLES, "--report", report)
+    assert "is no bdscan report" in refused(SIG, "--samples", SAMPLES, "--report", report)
 
 
 def test_a_profile_with_its_guard_page_and_json(report: str, tmp_path: Path) -> None:

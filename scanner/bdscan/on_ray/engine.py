@@ -64,6 +64,7 @@ def _start(ray: Any, address: str | None, cpus: int, folder: str) -> None:
         _keep_to_this_machine()
         place |= {"include_dashboard": False, "object_store_memory": STORE}
         place |= {"_node_ip_address": LOOPBACK, "_temp_dir": folder}
+    _keep_from_stdout(ray)
     try:
         with _elsewhere(folder), _stderr_to(os.path.join(folder, "stderr")):
             ray.init(log_to_driver=False, configure_logging=False, **place)
@@ -72,6 +73,13 @@ def _start(ray: Any, address: str | None, cpus: int, folder: str) -> None:
         raise UsageError(f"--executor ray: no Ray {where} ({one_line(str(error))})") from None
     if address is None and any(node["NodeManagerAddress"] != LOOPBACK for node in ray.nodes()):
         raise UsageError("--executor ray: this version of Ray would listen on the network; install another one")
+
+
+def _keep_from_stdout(ray: Any) -> None:
+    """Ray tells of a dead worker on standard output, where a report may be. We tell of it ourselves."""
+    inside: Any = getattr(getattr(ray, "_private", None), "worker", None)
+    if hasattr(inside, "print_to_stdstream"):
+        inside.print_to_stdstream = lambda *given, **named: None
 
 
 def gpus_for(device: str) -> int:
