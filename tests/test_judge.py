@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent / "detectors"))
 from planted import CLASSES, EACH, SHAPE, TARGET, subject
 
 from bdscan import judge
-from bdscan.detectors.confirmation import INTENSITIES, Confirmation
+from bdscan.detectors.confirmation import INTENSITIES, Confirmation, Repeat
 from bdscan.detectors.interface import Measurement
 from bdscan.detectors.inversion.trigger import Candidate
 from bdscan.report import Confidence, Curve, Gallery, Label, Statistic, Verdict
@@ -67,16 +67,14 @@ def confirmed(trigger: Candidate, hits: int = 12, repeat_ratio: float = 0.1, ref
         hits=hits,
         n=12,
         interval=(0.0, 1.0),
-        repeat_size=0.5,
-        repeat_ratio=repeat_ratio,
-        repeat_asr=1.0,
+        repeat=Repeat(size=0.5, ratio=repeat_ratio, asr=1.0),
         profile=tuple(0.0 for _ in INTENSITIES),
         reference_asr=reference,
     )
 
 
 def findings(*confirmations: Confirmation, measured: dict[str, Measurement] | None = None):
-    return judge.trigger_findings(subject(), RULES, confirmations, measured or {})
+    return judge.trigger_findings(subject(), RULES, confirmations, [c.trigger for c in confirmations], measured or {})
 
 
 def test_a_confirmed_trigger_is_one_finding_with_its_rate() -> None:
@@ -105,14 +103,14 @@ def test_families_with_the_same_target_are_one_finding_by_the_most_suspicious() 
     for order in ((strong, weak), (weak, strong)):
         (one,) = findings(*map(confirmed, order))
         assert one.message.lower().startswith("dense to")
-        assert one.message.endswith("Also found by: sparse.")
+        assert one.message.endswith("Also suspected by: sparse.")
 
 
 def test_a_confirmed_family_speaks_before_a_more_suspicious_unconfirmed_one() -> None:
     (one,) = findings(confirmed(found(family="dense", index=20.0), hits=0), confirmed(found(family="sparse")))
     assert one.confirmed
     assert one.message.lower().startswith("sparse to")
-    assert "Also found by: dense." in one.message
+    assert "Also suspected by: dense." in one.message
 
 
 def test_an_alarm_speaks_before_a_weakness() -> None:
@@ -168,24 +166,6 @@ def test_evidence_shows_held_out_images_before_and_after_and_the_stage_s_plots()
     for pair in gallery.pairs:
         assert pair.before.index != TARGET
         assert pair.after.index == TARGET
-
-
-def test_most_suspicious_first_and_only_what_a_rule_would_name_is_confirmed() -> None:
-    strong, weaker, ordinary = found(index=20.0), found(target=1, index=8.0), found(target=2, index=0.1)
-    assert judge.to_confirm(RULES, [ordinary, weaker, strong]) == [strong, weaker]
-    assert judge.to_confirm(RULES, [ordinary]) == [ordinary], "confirmation runs even if nothing is suspicious"
-    assert judge.to_confirm(RULES, []) == []
-    many = [found(target=i % CLASSES, index=8.0 + i) for i in range(20)]
-    assert len(judge.to_confirm(RULES, many)) == judge.MOST_CONFIRMED
-
-
-def test_suspicion_needs_both_a_high_index_and_a_small_size() -> None:
-    base = found().metrics
-    plain = judge.suspicion(found())
-    for change in ({"index": 0.1}, {"ratio": 1.0}):
-        less = Candidate("sparse", 0, (), {}, 1.0, 1.0, {**base, **change}, lambda x, v: x)
-        assert judge.suspicion(less) < plain
-    assert judge.suspicion(found(sources=(1,), contrast=12.0)) > judge.suspicion(found(sources=(1,), contrast=6.0))
 
 
 def test_a_statistic_s_rule_reads_its_value_and_tells_the_summary() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from bdscan import pipeline, report
+from bdscan import pipeline, report, stages
 from bdscan.detectors import confirmation, registry
 from bdscan.detectors.interface import CouldNotRun, Measurement
 from bdscan.errors import UsageError
@@ -117,7 +117,7 @@ def no_rules(to: Path) -> str:
     return str(to / "off.toml")
 
 
-@pytest.mark.parametrize("name", pipeline.NEEDED)
+@pytest.mark.parametrize("name", stages.NEEDED)
 def test_a_needed_detector_that_raises_is_a_failed_stage_and_never_a_clean_verdict(
     fixtures_dir: Path, tmp_path: Path, cheap_families, monkeypatch, name: str
 ) -> None:
@@ -125,7 +125,7 @@ def test_a_needed_detector_that_raises_is_a_failed_stage_and_never_a_clean_verdi
         raise RuntimeError("out of\nluck")
 
     if name == "confirmation":
-        monkeypatch.setattr(confirmation, "confirm", fail)
+        monkeypatch.setattr(confirmation, "try_out", fail)
     else:
         broken = [Raising(d.about, fail) if d.about.name == name else d for d in registry.DETECTORS]
         monkeypatch.setattr(registry, "DETECTORS", tuple(broken))
@@ -147,29 +147,29 @@ class Raising:
 
 @pytest.mark.parametrize("graph", [True, False])
 def test_the_graph_check_is_needed_where_there_is_a_graph(graph: bool) -> None:
-    stages = [report.Measured(name=name) for name in pipeline.NEEDED]
-    story = pipeline.Story(stages=[*stages, report.Skipped(name="graph", reason="r")])
-    assert pipeline.not_looked(story, graph=graph) == (["graph"] if graph else [])
+    ran = [report.Measured(name=name) for name in stages.NEEDED]
+    story = stages.Story(stages=[*ran, report.Skipped(name="graph", reason="r")])
+    assert stages.not_looked(story, graph=graph) == (["graph"] if graph else [])
 
 
 def test_could_not_run_is_skipped_with_its_reason() -> None:
-    story = pipeline.Story()
+    story = stages.Story()
     detector = Raising(registry.ABOUTS[0], lambda *_: CouldNotRun("no gradients"))
-    pipeline.run_stage(story, detector, None, None, lambda stage, share: None)
+    stages.run_stage(story, detector, None, None, lambda stage, share: None)
     assert story.stages == [report.Skipped(name=registry.ABOUTS[0].name, reason="no gradients")]
     assert story.measured == {}
 
 
 def test_hints_rank_labels_by_trusted_scores_and_ignore_the_untrusted() -> None:
     trusted = max(registry.TRUST, key=registry.TRUST.__getitem__)
-    story = pipeline.Story(
+    story = stages.Story(
         measured={
             "inversion.tone.unknown": Measurement((), scores={0: 100.0}),
             trusted: Measurement((), scores={1: 5.0, 2: 1.0, 3: 1.0}),
         }
     )
     assert story.hints().ranking == (1, 2, 3, 0)
-    assert pipeline.Story().hints().ranking == ()
+    assert stages.Story().hints().ranking == ()
 
 
 def test_an_unknown_detector_is_a_usage_error(fixtures_dir: Path) -> None:
@@ -188,4 +188,4 @@ def test_every_detector_describes_itself() -> None:
     for about in registry.ABOUTS:
         assert all((about.title, about.needs, about.finds, about.misses, about.source)), about.name
     assert set(registry.TRUST) <= set(NAMES)
-    assert set(pipeline.NEEDED) <= set(NAMES)
+    assert set(stages.NEEDED) <= set(NAMES)

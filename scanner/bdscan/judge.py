@@ -14,64 +14,50 @@ from bdscan.detectors.pictures import png, trigger_parameters, trigger_pictures
 from bdscan.intake.classifier import Scannable
 from bdscan.report import Curve, Evidence, Finding, Gallery, Label, Line, Pair
 from bdscan.rules import Rule, confidence_of, fires, for_trigger, holds
+from bdscan.suspects import suspicion
 
-MOST_CONFIRMED = 6
-MOST_WEAKNESSES = 2
 SHOWN = 4
-PAIR_CRITICAL = 6.0
-USUAL_RATIO = {
-    "sparse": 0.42,
-    "dense": 0.55,
-    "warp": 0.42,
-    "tone": 0.22,
-    "wave": 0.6,
-}  # below what clean networks show, by family
-
-
-def suspicion(candidate: Candidate) -> float:
-    """One number to order candidates and to calibrate: 1 is where a rule begins to alarm."""
-    m = candidate.metrics
-    if candidate.sources:
-        return m["contrast"] / PAIR_CRITICAL
-    # both must be unusual: an index without a small ratio is a small MAD, a ratio without an index a wide spread
-    return min(m["index"] / m["critical"], USUAL_RATIO.get(candidate.family, 0.5) / max(m["ratio"], 1e-6))
-
-
-def to_confirm(rules: Sequence[Rule], candidates: Iterable[Candidate]) -> list[Candidate]:
-    """The candidates for which a rule fires, most suspicious first: alarms, then a few weaknesses; at least one."""
-    ordered = sorted(candidates, key=suspicion, reverse=True)
-    fired = [(c, for_trigger(rules, c.family, not c.sources, c.metrics, so_far=True)) for c in ordered]
-    alarms = [c for c, rule in fired if rule is not None and not rule.weakness]
-    weak = [c for c, rule in fired if rule is not None and rule.weakness]
-    return (alarms[:MOST_CONFIRMED] + weak[:MOST_WEAKNESSES]) or ordered[:1]
+Key = tuple[int, tuple[int, ...]]  # target and source classes
 
 
 def trigger_findings(
-    subject: Scannable, rules: Sequence[Rule], confirmations: Iterable[Confirmation], measured: dict[str, Measurement]
+    subject: Scannable,
+    rules: Sequence[Rule],
+    confirmations: Iterable[Confirmation],
+    suspected: Iterable[Candidate],
+    measured: dict[str, Measurement],
 ) -> list[Finding]:
-    """One finding a target (and source): the strongest of the families that found it speaks, the others are named."""
-    best: dict[tuple[int, tuple[int, ...]], tuple[Rule, Confirmation, list[str]]] = {}
+    """One finding a target (and source): the strongest of the families that found it speaks, and those that
+    `suspected` it too are named."""
+    best: dict[Key, tuple[Rule, Confirmation]] = {}
     ranked = sorted(confirmations, key=lambda c: (suspicion(c.trigger), c.asr), reverse=True)
     for c in ranked:
         rule = for_trigger(rules, c.trigger.family, not c.trigger.sources, c.metrics)
         if rule is None:
             continue
-        key = (c.trigger.target, c.trigger.sources)
-        if key not in best:
-            best[key] = (rule, c, [])
-            continue
-        old, first, others = best[key]
-        if _rank(rule, c) > _rank(old, first):
-            best[key] = (rule, c, [*others, first.trigger.family])
-        else:
-            others.append(c.trigger.family)
+        key = key_of(c.trigger)
+        if key not in best or _rank(rule, c) > _rank(*best[key]):
+            best[key] = (rule, c)
+    others: dict[Key, set[str]] = {}
+    for s in suspected:
+        others.setdefault(key_of(s), set()).add(s.family)
     universal = {t for t, s in best if not s and not best[(t, s)][0].weakness}
     findings = [
-        trigger_finding(subject, rule, c, others, measured)
-        for (target, sources), (rule, c, others) in best.items()
-        if not (sources and target in universal)  # a universal trigger makes every pair to its target small
+        trigger_finding(subject, rule, c, others.get(key, set()) - {c.trigger.family}, measured)
+        for key, (rule, c) in best.items()
+        if not (key[1] and key[0] in universal)  # a universal trigger makes every pair to its target small
     ]
     return sorted(findings, key=lambda f: (f.weakness, not f.confirmed))
+
+
+def key_of(trigger: Candidate) -> Key:
+    return trigger.target, trigger.sources
+
+
+def is_planted(rules: Sequence[Rule], c: Confirmation) -> bool:
+    """Whether a confirmed finding is certain, whatever other families would say of its target."""
+    rule = for_trigger(rules, c.trigger.family, not c.trigger.sources, c.metrics)
+    return rule is not None and not rule.weakness and holds(rule.confirmed, c.metrics)
 
 
 def _rank(rule: Rule, c: Confirmation) -> tuple[bool, bool, float]:
@@ -85,7 +71,7 @@ def named(label: Label) -> str:
 
 
 def trigger_finding(
-    subject: Scannable, rule: Rule, c: Confirmation, others: list[str], measured: dict[str, Measurement]
+    subject: Scannable, rule: Rule, c: Confirmation, others: set[str], measured: dict[str, Measurement]
 ) -> Finding:
     trigger = c.trigger
     target = label_of(subject, trigger.target)
@@ -99,7 +85,7 @@ def trigger_finding(
     )
     text = text[:1].upper() + text[1:]
     if others:
-        text += f" Also found by: {', '.join(sorted(set(others)))}."
+        text += f" Also suspected by: {', '.join(sorted(others))}."
     if c.reference_asr is not None:
         text += f" On the trusted network the same trigger succeeds on {c.reference_asr:.0%}."
     return Finding(

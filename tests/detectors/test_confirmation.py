@@ -53,8 +53,8 @@ def test_a_planted_trigger_succeeds_on_held_out_images_and_repeats() -> None:
     assert (result.hits, result.n) == (HELD_OUT, HELD_OUT)
     assert result.asr == 1.0
     assert result.interval == wilson(HELD_OUT, HELD_OUT)
-    assert result.repeat_asr >= 0.75
-    assert result.repeat_ratio < 0.6
+    assert result.repeat.asr >= 0.75
+    assert result.repeat.ratio < 0.6
     assert result.metrics["asr_low"] == result.interval[0]
     assert result.metrics["index"] == 5.0, "what the first search measured stays"
 
@@ -63,13 +63,13 @@ def test_a_random_candidate_of_a_clean_network_does_not() -> None:
     toy = subject(planted=0.0)
     result = confirm(random_change(), toy)
     assert confirmation.success(toy.classifier, random_change(), confirmation.victims(toy, random_change())) == 0
-    assert result.repeat_ratio > 0.6
+    assert result.repeat.ratio > 0.6
 
 
 def test_a_lucky_candidate_is_not_helped_by_the_second_search_unless_that_one_works() -> None:
     """The random change does nothing; the planted pixel that the second search finds speaks for the target."""
     result = confirm(random_change())
-    assert result.asr == result.repeat_asr
+    assert result.asr == result.repeat.asr
     assert divmod(int(result.trigger.stamp(torch.zeros(1, *SHAPE), 1.0).argmax()), 8) == PLANTED
 
 
@@ -116,7 +116,7 @@ def test_a_pair_is_searched_again_on_its_own_source() -> None:
     assert result.trigger.sources == (1,)
     assert result.n == EACH - EACH // 2
     assert result.asr == 1.0
-    assert result.repeat_ratio < 0.6
+    assert result.repeat.ratio < 0.6
 
 
 def test_a_pair_is_held_to_other_sources_of_its_target_too() -> None:
@@ -124,7 +124,7 @@ def test_a_pair_is_held_to_other_sources_of_its_target_too() -> None:
     pair = replace(planted_pixel(), sources=(1,), metrics={"contrast": 9.0})
     result = confirm(pair)
     assert result.asr == 1.0
-    assert result.repeat_ratio > 0.8
+    assert result.repeat.ratio > 0.8
 
 
 def test_the_trusted_network_is_asked_too() -> None:
@@ -138,10 +138,32 @@ def test_candidates_keep_their_order_within_a_family() -> None:
     other = trigger(torch.full(SHAPE, 0.01), target=0)
     results = confirmation.confirm(toy, toy.classifier, [planted_pixel(), other], "thorough", 0)
     assert [r.trigger.target for r in results] == [TARGET, 0]
-    assert results[0].repeat_size < results[1].repeat_size
+    assert results[0].repeat.size < results[1].repeat.size
 
 
 def test_the_second_search_is_the_seed_s() -> None:
     first, again = confirm(planted_pixel()), confirm(planted_pixel())
     assert first.metrics == pytest.approx(again.metrics, abs=0)
     assert first.profile == again.profile
+
+
+def test_what_one_family_has_settled_the_others_do_not_search_again() -> None:
+    toy, sparse = subject(), replace(planted_pixel(), metrics={"ratio": 0.1})
+    dense = replace(planted_pixel(), family="dense", metrics={"ratio": 0.3})
+    elsewhere = replace(dense, target=0)
+    found = [elsewhere, dense, sparse]
+    every = confirmation.confirm(toy, toy.classifier, found, "quick", 0)
+    assert [(r.trigger.family, r.trigger.target) for r in every] == [
+        ("sparse", TARGET),
+        ("dense", 0),
+        ("dense", TARGET),
+    ]
+    some = confirmation.confirm(toy, toy.classifier, found, "quick", 0, settled=lambda c: c.trigger.target == TARGET)
+    assert [(r.trigger.family, r.trigger.target) for r in some] == [("sparse", TARGET), ("dense", 0)]
+    assert some[0].metrics == every[0].metrics
+
+
+def test_a_trigger_that_is_only_tried_has_no_second_search() -> None:
+    result = confirmation.try_out(subject(), planted_pixel())
+    assert (result.hits, result.n, result.repeat) == (HELD_OUT, HELD_OUT, None)
+    assert not any(name.startswith("repeat") for name in result.metrics)

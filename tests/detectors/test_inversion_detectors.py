@@ -136,17 +136,27 @@ def test_few_labels_are_all_examined_and_of_many_the_ranked_ones_and_controls() 
 
 
 def test_the_pairs_asked_for() -> None:
-    every = pairs.choose(10, (), 4)
+    every = pairs.choose(10, Hints(), "standard")
     assert len(every) == 90
     assert all(s != t for s, t in every)
-    some = pairs.choose(43, (7, 3, 9), 2)
-    assert {t for _, t in some} == {7, 3}
-    assert len(some) == 2 * 42
+    ranked = Hints(ranking=(7, 3, 9, 1, 2))
+    some = pairs.choose(43, ranked, "standard")
+    assert {t for _, t in some} == {7, 3, 9, 1}
+    assert len(some) == 4 * 42
+    quick = pairs.choose(1000, ranked, "quick")
+    assert {t for _, t in quick} == {7, 3}
+    assert len({s for s, _ in quick}) <= pairs.SOURCES["quick"]
+
+
+def test_a_target_with_a_confirmed_universal_trigger_needs_no_pairs() -> None:
+    left = pairs.choose(10, Hints(ranking=(7, 3, 9, 1, 2), planted=frozenset({7})), "standard")
+    assert {t for _, t in left} == {3, 9}
+    assert len(left) == 2 * 9, "from the planted target too"
 
 
 def test_a_pair_stands_out_against_row_column_and_reverse() -> None:
     rng = np.random.default_rng(0)
-    every = pairs.choose(10, (), 0)
+    every = pairs.choose(10, Hints(), "standard")
     rows, columns = rng.normal(0, 0.5, 10), rng.normal(0, 0.5, 10)
     log = np.array([3 + rows[s] + columns[t] + rng.normal(0, 0.1) for s, t in every])
     log[every.index((4, 7))] -= 2.0  # planted: close in one direction

@@ -7,13 +7,14 @@ trigger that was a lucky start of the first search does not come back small.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from bdscan.detectors.common import evenly
 from bdscan.detectors.interface import About, BudgetName
 from bdscan.detectors.inversion import loop, wave_search
 from bdscan.detectors.inversion.families import FAMILIES, wave
@@ -28,6 +29,7 @@ PAIR_CONTROLS = 5  # of the same source; cheap, since a pair has few images
 PAIR_COLUMN = 3  # to the same target, from other sources
 GOAL = 0.97  # the first search keeps the smallest of many tries at 90 %, so its winners do worse on unseen images
 INTENSITIES = tuple(i / 8 for i in range(13))  # 0 ... 1.5
+PROFILED = 64  # images of the profile at most; the success rate itself is of all
 
 about = About(
     name="confirmation",
@@ -40,6 +42,21 @@ about = About(
 
 
 @dataclass(frozen=True)
+class Repeat:
+    """What a second search found.
+
+    Attributes:
+        size: infinite where it never reached the goal.
+        ratio: that size to the median of the controls'.
+        asr: held-out success of its trigger.
+    """
+
+    size: float
+    ratio: float
+    asr: float
+
+
+@dataclass(frozen=True)
 class Confirmation:
     """What became of one suspected trigger.
 
@@ -47,10 +64,8 @@ class Confirmation:
         trigger: the smaller of the first and the second search's triggers that work.
         hits, n: held-out images of its source classes sent to the target, of how many; images already there left out.
         interval: 95 % Wilson interval of hits / n.
-        repeat_size: the second search's size; infinite where it never reached the goal.
-        repeat_ratio: that size to the median of the controls'.
-        repeat_asr: held-out success of the second search's trigger.
-        profile: held-out success at INTENSITIES.
+        repeat: the second search; None where none could change what the trigger is.
+        profile: success at INTENSITIES on at most PROFILED of them.
         reference_asr: success of the same trigger on the trusted network, if there is one.
     """
 
@@ -58,9 +73,7 @@ class Confirmation:
     hits: int
     n: int
     interval: tuple[float, float]
-    repeat_size: float
-    repeat_ratio: float
-    repeat_asr: float
+    repeat: Repeat | None
     profile: tuple[float, ...]
     reference_asr: float | None
 
@@ -72,15 +85,16 @@ class Confirmation:
     def metrics(self) -> dict[str, float]:
         """What the rules read. `repeat_depth`: how far below the controls the second search ended, in the logarithm and
         relative to that of the number of labels: the smallest of many natural triggers is smaller than that of few."""
+        known = {**self.trigger.metrics, "asr": self.asr, "asr_low": self.interval[0]}
+        if self.repeat is None:
+            return known
         labels = self.trigger.metrics.get("labels", 0.0)
-        depth = -math.log(max(self.repeat_ratio, 1e-6)) / math.log(labels) if labels > 1 else 0.0
+        depth = -math.log(max(self.repeat.ratio, 1e-6)) / math.log(labels) if labels > 1 else 0.0
         return {
-            **self.trigger.metrics,
+            **known,
             "repeat_depth": depth if math.isfinite(depth) else -1.0,
-            "asr": self.asr,
-            "asr_low": self.interval[0],
-            "repeat_ratio": self.repeat_ratio,
-            "repeat_asr": self.repeat_asr,
+            "repeat_ratio": self.repeat.ratio,
+            "repeat_asr": self.repeat.asr,
         }
 
 
@@ -156,36 +170,60 @@ def search_again(
 
 
 def confirm(
-    subject: Scannable, fast: Classifier, found: list[Candidate], budget: BudgetName, seed: int
+    subject: Scannable,
+    fast: Classifier,
+    found: list[Candidate],
+    budget: BudgetName,
+    seed: int,
+    settled: Callable[[Confirmation], bool] = lambda c: False,
 ) -> list[Confirmation]:
-    """Confirm suspected triggers; `fast` searches, the subject's own classifier judges."""
+    """Confirm suspected triggers; `fast` searches, the subject's own classifier judges.
+
+    The family with the smallest trigger for its kind is first; what is `settled` then needs no search by the others.
+    """
     out: list[Confirmation] = []
+    done: set[tuple[int, tuple[int, ...]]] = set()
     groups: dict[tuple[str, bool], list[Candidate]] = {}
-    for c in found:
+    for c in sorted(found, key=lambda c: c.metrics.get("ratio", 1.0)):
         groups.setdefault((c.family, bool(c.sources)), []).append(c)
     for group in groups.values():
-        search = wave_search.again if group[0].family == wave.FAMILY.name else search_again
-        again = search(fast, subject, group, budget, seed + 1000)
-        for first, (second, size, ratio) in zip(group, again, strict=True):
+        left = [c for c in group if (c.target, c.sources) not in done]
+        if not left:
+            continue
+        search = wave_search.again if left[0].family == wave.FAMILY.name else search_again
+        again = search(fast, subject, left, budget, seed + 1000)
+        for first, (second, size, ratio) in zip(left, again, strict=True):
             out.append(judge(subject, first, second, size, ratio))
+            if settled(out[-1]):
+                done.add((first.target, first.sources))
     return out
 
 
 def judge(subject: Scannable, first: Candidate, second: Candidate, size: float, ratio: float) -> Confirmation:
+    """Held-out figures of the smaller of both searches' triggers that works."""
     images = victims(subject, first)
     hits = {id(c): success(subject.classifier, c, images) for c in (first, second)}
     best = max((first, second), key=lambda c: (hits[id(c)], -c.size))
+    asr = hits[id(second)] / len(images) if len(images) else 0.0
+    return try_out(subject, best, images, Repeat(size, ratio, asr))
+
+
+def try_out(
+    subject: Scannable, trigger: Candidate, images: Tensor | None = None, repeat: Repeat | None = None
+) -> Confirmation:
+    """Held-out figures of a trigger, on its victims."""
+    images = victims(subject, trigger) if images is None else images
     n = len(images)
-    profile = tuple(success(subject.classifier, best, images, v) / n if n else 0.0 for v in INTENSITIES)
+    some = evenly(images, PROFILED)
+    profile = tuple(success(subject.classifier, trigger, some, v) / max(len(some), 1) for v in INTENSITIES)
+    hits = success(subject.classifier, trigger, images)
     reference = subject.reference
     return Confirmation(
-        trigger=best,
-        hits=hits[id(best)],
+        trigger=trigger,
+        hits=hits,
         n=n,
-        interval=wilson(hits[id(best)], n),
-        repeat_size=size,
-        repeat_ratio=ratio,
-        repeat_asr=hits[id(second)] / n if n else 0.0,
+        interval=wilson(hits, n),
+        repeat=repeat,
         profile=profile,
-        reference_asr=success(reference, best, images) / n if reference is not None and n else None,
+        reference_asr=success(reference, trigger, images) / n if reference is not None and n else None,
     )

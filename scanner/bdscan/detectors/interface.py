@@ -35,12 +35,12 @@ class Hints:
     Attributes:
         ranking: labels, most suspicious first, by the cheap stages (empty: none ran).
         mask: the DMS mask E (1, H, W) in [0, 1], or None.
-        candidates: triggers recovered so far, most suspicious first.
+        planted: targets of universal triggers that confirmation has settled; no later stage need look at them.
     """
 
     ranking: tuple[int, ...] = ()
     mask: Tensor | None = None
-    candidates: tuple[Candidate, ...] = ()
+    planted: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)

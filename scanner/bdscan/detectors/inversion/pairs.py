@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from bdscan.detectors.common import label_of
-from bdscan.detectors.interface import About, Budget, CouldNotRun, Hints, Measurement, Progress
+from bdscan.detectors.interface import About, Budget, BudgetName, CouldNotRun, Hints, Measurement, Progress
 from bdscan.detectors.inversion import loop
 from bdscan.detectors.inversion.families import FAMILIES
 from bdscan.detectors.inversion.universal import candidate
@@ -30,9 +30,10 @@ FAMILY = FAMILIES["sparse"]
 FIRST = {"quick": (40, 2), "standard": (50, 3), "thorough": (150, 5)}  # iterations, images
 SECOND = {"quick": (40, 4), "standard": (50, 5), "thorough": (150, 8)}  # for the smallest pairs and for controls
 SHARE = 0.27  # of the pairs that go on to the second rung, with a third as many controls
-ALL_PAIRS = 12  # classes up to which all pairs are inverted
+ALL_PAIRS = {"quick": 4, "standard": 12, "thorough": 12}  # classes up to which all pairs are inverted
 TARGETS = {"quick": 2, "standard": 4, "thorough": 12}  # else so many targets, from every source
-SOURCES = 48  # else at most so many sources, evenly spaced over the classes
+SOURCES = {"quick": 16, "standard": 48, "thorough": 48}  # else at most so many, evenly spaced over the classes
+DRAWN = 12  # classes up to which a table of all pairs is shown
 KEEP = 6
 FEWEST = 3  # right images of a source, where there are so many: a trigger for one image is an adversarial example
 SPREAD_FLOOR = 0.15  # of log sizes, natural logarithm
@@ -47,11 +48,18 @@ about = About(
 )
 
 
-def choose(classes: int, ranking: tuple[int, ...], targets: int) -> list[tuple[int, int]]:
-    """The pairs (source, target), in a fixed order; the reverse of each pair is always among them."""
-    first = ranking[:targets] or tuple(range(targets))
-    wanted = set(range(classes)) if classes <= ALL_PAIRS else set(first)
-    step = max(1, -(-classes // SOURCES))
+def choose(classes: int, hints: Hints, budget: BudgetName) -> list[tuple[int, int]]:
+    """The pairs (source, target), in a fixed order.
+
+    To every target while there are few classes, else to the highest ranked ones. Where a universal trigger has been
+    confirmed, half as many targets beside its own: the verdict stands, and what is left to find is a second trigger.
+    """
+    free = [t for t in (hints.ranking or range(classes)) if t not in hints.planted]
+    if hints.planted:
+        wanted = set(free[: max(TARGETS[budget] // 2, 1)])
+    else:
+        wanted = set(range(classes) if classes <= ALL_PAIRS[budget] else free[: TARGETS[budget]])
+    step = max(1, -(-classes // SOURCES[budget]))
     return [(s, t) for s in range(0, classes, step) for t in range(classes) if s != t and t in wanted]
 
 
@@ -132,7 +140,7 @@ def run(subject: Scannable, budget: Budget, hints: Hints, progress: Progress) ->
     counts = torch.bincount(truth[right], minlength=classes)
     fewest = min(FEWEST, int(counts.max()))
     have = set((counts >= fewest).nonzero()[:, 0].tolist())
-    pairs = [(s, t) for s, t in choose(classes, hints.ranking, TARGETS[budget.name]) if s in have]
+    pairs = [(s, t) for s, t in choose(classes, hints, budget.name) if s in have]
     if len(pairs) < 6:
         return CouldNotRun("fewer than six class pairs have correctly classified search images")
     task = pair_task(images, truth, right, pairs)
@@ -157,8 +165,11 @@ def run(subject: Scannable, budget: Budget, hints: Hints, progress: Progress) ->
     top = keep[0]
     return Measurement(
         statistics=statistics,
-        evidence=(matrix(subject, pairs, sizes, [pairs[i] for i in keep[:2]]),) if classes <= ALL_PAIRS else (),
-        summary=f"smallest for its row and column: {pairs[top][0]} to {pairs[top][1]} (contrast {contrast[top]:.1f})",
+        evidence=(matrix(subject, pairs, sizes, [pairs[i] for i in keep[:2]]),) if classes <= DRAWN else (),
+        summary=(
+            f"smallest for its row and column: {pairs[top][0]} to {pairs[top][1]} (contrast {contrast[top]:.1f});"
+            f" {len(pairs)} pairs to {len({t for _, t in pairs})} targets"
+        ),
         scores=best_by_target,
         candidates=tuple(
             candidate(

@@ -28,7 +28,7 @@ SECOND = {"quick": (20, 8), "standard": (30, 10), "thorough": (200, 32)}
 KEEP, CONTROLS = 3, 2
 MANY = 100  # classes beyond which only ranked labels and random controls are inverted
 RANKED, RANDOM = 8, 8
-FEW = 6
+FEW = 4  # labels of a stage that only refines: ranked ones and as many controls
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ class UniversalInversion:
             first, few = RANK
         elif few_labels:  # what they refine has been found, and they decide nothing
             first, second = first // 2, second // 2
-        later_work = 0 if self.ranks else second * more * min(len(labels), KEEP + CONTROLS)
+        later_work = 0 if self.ranks else second * more * min(len(labels), KEEP + (0 if few_labels else CONTROLS))
         work = first * few * len(labels) + later_work
         done = [0]
 
@@ -203,7 +203,7 @@ class UniversalInversion:
         if family.always_reaches and all(sizes.censored) and not (self.ranks or self.masked):
             return CouldNotRun("no label was reached at all; the model's gradients may be masked")
         order = sizes.log.argsort(kind="stable")
-        middle = [int(i) for i in order[len(order) // 2 :][:CONTROLS]]
+        middle = [] if few_labels else [int(i) for i in order[len(order) // 2 :][:CONTROLS]]
         keep = [] if self.ranks else list(dict.fromkeys([int(i) for i in order[:KEEP]] + middle))
         rows = torch.tensor(keep, dtype=torch.long, device=classifier.device)
         later = loop.advance(

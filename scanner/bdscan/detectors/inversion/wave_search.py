@@ -29,6 +29,7 @@ SCREENED = {"quick": 8, "standard": 12, "thorough": 24}  # images for each wave
 WORTH = 0.4  # success in the screen from which a class is looked at closely
 MOST, BEST = 6, 3  # classes looked at, and waves for each
 AMPLITUDES = tuple(i / 255 for i in range(4, 65, 4))
+COARSE = 4  # amplitudes at once until the goal is near
 IMAGES = {"quick": 24, "standard": 40, "thorough": 80}
 GOAL = 0.75
 CHUNK = 256
@@ -97,11 +98,17 @@ def search(classifier: Classifier, images: Tensor, truth: Tensor, budget: Budget
     more = order[: IMAGES[budget]]
     for t in likely:
         rows = rates[t].argsort(descending=True, stable=True)[:BEST]
-        below = torch.zeros(len(rows))
-        for i, amplitude in enumerate(AMPLITUDES):
+        below, start = torch.zeros(len(rows)), 0
+        for stop in range(COARSE - 1, len(AMPLITUDES), COARSE):  # by large steps to the goal, then by small ones
+            now = success(predictions(classifier, at(waves, rows, AMPLITUDES[stop]), images[more]), truth[more], t)
+            if bool((now >= GOAL).any()):
+                break
+            below, start = now, stop + 1
+        for i in range(start, min(start + COARSE, len(AMPLITUDES))):
+            amplitude = AMPLITUDES[i]
             now = success(predictions(classifier, at(waves, rows, amplitude), images[more]), truth[more], t)
             if bool((now >= GOAL).any()):
-                step = AMPLITUDES[i] - (AMPLITUDES[i - 1] if i else 0.0)
+                step = amplitude - (AMPLITUDES[i - 1] if i else 0.0)
                 crossing = amplitude - step * (now - GOAL) / (now - below).clamp(min=1e-6)
                 crossing[now < GOAL] = LARGEST
                 first = int(crossing.argmin())

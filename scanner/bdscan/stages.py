@@ -1,0 +1,90 @@
+"""The stages of a scan as they happen: what each left, what it took, what it could not do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from bdscan import report
+from bdscan.detectors.confirmation import Confirmation
+from bdscan.detectors.interface import Budget, CouldNotRun, Detector, Hints, Measurement
+from bdscan.detectors.inversion.trigger import Candidate
+from bdscan.detectors.registry import TRUST
+from bdscan.intake.classifier import Scannable
+
+Progress = Callable[[str, float], None]
+LONGEST = 2000  # characters of a stage's summary: it may quote names from the file
+# A clean verdict means that these looked; the graph check too where the format has a graph.
+NEEDED = ("inversion.sparse", "inversion.dense", "inversion.warp", "inversion.tone", "pairs", "confirmation")
+
+
+@dataclass
+class Story:
+    """What happened so far; grows stage by stage.
+
+    Attributes:
+        suspected: the candidates that were given to confirmation.
+        confirmed: what became of them.
+        planted: targets of confirmed universal triggers.
+    """
+
+    stages: list[report.Measured | report.Skipped | report.Failed] = field(default_factory=list)
+    measured: dict[str, Measurement] = field(default_factory=dict)
+    seconds: list[report.StageSeconds] = field(default_factory=list)
+    suspected: list[Candidate] = field(default_factory=list)
+    confirmed: list[Confirmation] = field(default_factory=list)
+    planted: frozenset[int] = frozenset()
+
+    def hints(self) -> Hints:
+        """What the next stage may use: labels ranked by trust-weighted scores, the DMS mask."""
+        total: dict[int, float] = {}
+        for name, m in self.measured.items():
+            for label, score in m.scores.items():
+                total[label] = total.get(label, 0.0) + TRUST.get(name, 0.0) * min(max(score, -3.0), 6.0)
+        ranking = tuple(sorted(total, key=lambda label: (-total[label], label)))
+        mask = next((m.mask for m in self.measured.values() if m.mask is not None), None)
+        return Hints(ranking=ranking, mask=mask, planted=self.planted)
+
+    def timed(self, name: str, began: float) -> None:
+        self.seconds.append(report.StageSeconds(name=name, seconds=round(time.perf_counter() - began, 3)))
+
+
+def run_stage(story: Story, detector: Detector, subject: Scannable, budget: Budget, progress: Progress) -> None:
+    """One detector; what it cannot do is a skipped stage, what goes wrong a failed one."""
+    name, began = detector.about.name, time.perf_counter()
+    progress(name, 0.0)
+    try:
+        result = detector.run(subject, budget, story.hints(), lambda share: progress(name, min(share, 0.999)))
+        if isinstance(result, CouldNotRun):
+            story.stages.append(report.Skipped(name=name, reason=result.reason))
+        else:
+            stage = report.Measured(name=name, summary=result.summary[:LONGEST], evidence=result.evidence)
+            story.measured[name] = result
+            story.stages.append(stage)
+    except Exception as error:  # any failure of one stage must show in the report and must not end the others
+        story.stages.append(report.Failed(name=name, error=one_line(error)))
+    story.timed(name, began)
+    progress(name, 1.0)
+
+
+def not_looked(story: Story, graph: bool) -> list[str]:
+    """Stages that a clean verdict needs and that did not measure."""
+    ran = {s.name for s in story.stages if s.outcome == "measured"}
+    return [name for name in (*NEEDED, *(("graph",) if graph else ())) if name not in ran]
+
+
+def not_examined(story: Story, lacking: list[str]) -> tuple[str, ...]:
+    fixed = (
+        "Triggers of kinds that no family here can express, such as sample-specific ones and semantic objects.",
+        "Behaviour on images unlike the samples.",
+        "Training data, code around the model, and other outputs than the class scores.",
+    )
+    skipped = [f"{s.name}: {s.reason}" for s in story.stages if s.outcome == "skipped"]
+    failed = [f"{s.name} failed: {s.error}" for s in story.stages if s.outcome == "failed"]
+    return (*failed, *skipped, *fixed)
+
+
+def one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())[:300]
+    return f"{type(error).__name__}: {text}"
