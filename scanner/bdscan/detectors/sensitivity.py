@@ -24,7 +24,7 @@ from bdscan.intake.classifier import Scannable
 from bdscan.report import Picture, Statistic
 
 CELLS = {"quick": 6, "standard": 8, "thorough": 14}  # a side
-IMAGES = {"quick": 16, "standard": 20, "thorough": 64}
+IMAGES = {"quick": 16, "standard": 16, "thorough": 64}
 STUDENT_STEPS = {"quick": 60, "standard": 120, "thorough": 300}
 VIEWS = 4  # augmented copies of each image that the subject labels for the student
 SLICE = (0.6, 0.995)  # (r1, r2): quantiles of the difference that E keeps

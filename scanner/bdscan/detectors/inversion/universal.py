@@ -1,7 +1,7 @@
 """Universal inversion: one trigger for each target class, from all other classes, in one trigger family.
 
-All labels are inverted in one batch for a first rung; the smallest triggers and a few ordinary labels as controls go on
-(successive halving). The anomaly index and the ratio to the median are taken at the rung that all labels reached.
+All labels are inverted in one batch for a first rung; the smallest triggers go on (successive halving). The anomaly
+index and the ratio to the median are taken at the rung that all labels reached; confirmation has controls of its own.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from bdscan.report import Label, Statistic
 FIRST = {"quick": (50, 3), "standard": (100, 3), "thorough": (300, 10)}  # iterations, images a step and label
 RANK = (25, 3)
 SECOND = {"quick": (20, 8), "standard": (30, 10), "thorough": (200, 32)}
-KEEP, CONTROLS = 3, 2
+KEEP = 3
 MANY = 100  # classes beyond which only ranked labels and random controls are inverted
 RANKED, RANDOM = 8, 8
 FEW = 4  # labels of a stage that only refines: ranked ones and as many controls
@@ -178,7 +178,7 @@ class UniversalInversion:
             first, few = RANK
         elif few_labels:  # what they refine has been found, and they decide nothing
             first, second = first // 2, second // 2
-        later_work = 0 if self.ranks else second * more * min(len(labels), KEEP + (0 if few_labels else CONTROLS))
+        later_work = 0 if self.ranks else second * more * min(len(labels), KEEP)
         work = first * few * len(labels) + later_work
         done = [0]
 
@@ -203,8 +203,7 @@ class UniversalInversion:
         if family.always_reaches and all(sizes.censored) and not (self.ranks or self.masked):
             return CouldNotRun("no label was reached at all; the model's gradients may be masked")
         order = sizes.log.argsort(kind="stable")
-        middle = [] if few_labels else [int(i) for i in order[len(order) // 2 :][:CONTROLS]]
-        keep = [] if self.ranks else list(dict.fromkeys([int(i) for i in order[:KEEP]] + middle))
+        keep = [] if self.ranks else [int(i) for i in order[:KEEP]]
         rows = torch.tensor(keep, dtype=torch.long, device=classifier.device)
         later = loop.advance(
             classifier,
@@ -220,7 +219,7 @@ class UniversalInversion:
         )
         found = tuple(
             candidate(family, later, i, labels[row], metrics(sizes, row), mask=mask)
-            for i, row in enumerate(keep[:KEEP])
+            for i, row in enumerate(keep)
         )
         return Measurement(
             statistics=size_statistics(subject, self.about.name, sizes),
