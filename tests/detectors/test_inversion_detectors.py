@@ -124,15 +124,17 @@ def test_the_masked_inversion_needs_a_mask_and_keeps_its_candidates_inside() -> 
 
 
 def test_few_labels_are_all_examined_and_of_many_the_ranked_ones_and_controls() -> None:
-    assert universal.choose_labels(10, (3,), 0) == list(range(10))
+    assert universal.choose_labels(10, (3,), frozenset(), 0) == list(range(10))
     ranking = (700, 5, 999, *range(20, 40))
-    many = universal.choose_labels(1000, ranking, 0)
+    many = universal.choose_labels(1000, ranking, frozenset(), 0)
     assert {700, 5, 999} <= set(many)
     assert len(many) == len(set(many)) == universal.RANKED + universal.RANDOM
     assert set(many) - set(ranking), "controls"
-    assert many == universal.choose_labels(1000, ranking, 0)
-    assert len(universal.choose_labels(1000, (), 0)) == len(many)
-    assert len(universal.choose_labels(43, ranking, 0, few=True)) == universal.FEW
+    assert many == universal.choose_labels(1000, ranking, frozenset(), 0)
+    assert len(universal.choose_labels(1000, (), frozenset(), 0)) == len(many)
+    assert len(universal.choose_labels(43, ranking, frozenset(), 0, few=True)) == universal.FEW
+    present = frozenset(range(100, 110))
+    assert present < set(universal.choose_labels(1000, (100, 101), present, 0)), "those with samples are the controls"
 
 
 def test_the_pairs_asked_for() -> None:

@@ -140,11 +140,12 @@ def search_again(
             for i in suspects:
                 controls[i].append(rows)
 
+    present = set(labels.tolist())
     for s in dict.fromkeys(sources):
         free = [t for t in rng.permutation(len(fast.classes)).tolist() if (t, s) not in suspected and t not in s]
+        free.sort(key=lambda t: t not in present)  # an output that no image is known to reach is a poor control
         same = [i for i, c in enumerate(found) if c.sources == s]
         group([(t, s) for t in free[: PAIR_CONTROLS if s else CONTROLS]], same)
-    present = set(labels.tolist())
     for t in dict.fromkeys(c.target for c in found if c.sources):
         easy = [s for s in rng.permutation(len(fast.classes)).tolist() if (t, (s,)) not in suspected and s != t]
         same = [i for i, c in enumerate(found) if c.sources and c.target == t]

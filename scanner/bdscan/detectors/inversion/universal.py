@@ -62,13 +62,20 @@ def universal_task(images: Tensor, labels: Tensor, targets: list[int]) -> loop.T
     return loop.Task(wanted, images, labels[None] != wanted[:, None])
 
 
-def choose_labels(classes: int, ranking: tuple[int, ...], seed: int, few: bool = False) -> list[int]:
-    """All labels; for very many classes, or where `few` are wanted, the ranked ones and random controls."""
+def choose_labels(
+    classes: int, ranking: tuple[int, ...], present: frozenset[int], seed: int, few: bool = False
+) -> list[int]:
+    """All labels; for very many classes, or where `few` are wanted, the ranked ones and random controls.
+
+    Controls are classes that have samples (`present`) as long as there are any: an output that no image is known to
+    reach may be far for reasons of its own, and everything would look close beside it.
+    """
     if classes <= (FEW if few else MANY):
         return list(range(classes))
     wanted = FEW if few else RANKED + RANDOM
     first = list(ranking[: wanted // 2])
-    rest = [i for i in np.random.default_rng(seed).permutation(classes).tolist() if i not in first]
+    order = np.random.default_rng(seed).permutation(classes).tolist()
+    rest = sorted((i for i in order if i not in first), key=lambda i: i not in present)
     return sorted(first + rest[: wanted - len(first)])
 
 
@@ -169,7 +176,8 @@ class UniversalInversion:
         few_labels = self.masked or self.drawn is not None
         if self.ranks and len(classifier.classes) > MANY:
             return CouldNotRun(f"more than {MANY} classes: too many to rank by inversion")
-        labels = choose_labels(len(classifier.classes), hints.ranking, budget.seed, few=few_labels)
+        present = frozenset(truth.tolist())
+        labels = choose_labels(len(classifier.classes), hints.ranking, present, budget.seed, few=few_labels)
         task = universal_task(images, truth, labels)
         if not bool(task.allowed.any(1).all()):
             return CouldNotRun("the search images are all of one class")
@@ -218,8 +226,7 @@ class UniversalInversion:
             tick=lambda: tick(more * len(keep)),
         )
         found = tuple(
-            candidate(family, later, i, labels[row], metrics(sizes, row), mask=mask)
-            for i, row in enumerate(keep)
+            candidate(family, later, i, labels[row], metrics(sizes, row), mask=mask) for i, row in enumerate(keep)
         )
         return Measurement(
             statistics=size_statistics(subject, self.about.name, sizes),
