@@ -14,25 +14,23 @@ def deterministic(settings: Settings) -> Iterator[None]:
     """Torch set up for one scan; the state before it comes back afterwards.
 
     Kernels that have no deterministic variant (a few on CUDA) only warn: refusing would end scans for a difference in
-    the last bit. Filling fresh memory with NaN, part of torch's deterministic mode, costs time and decides nothing.
+    the last bit. The debug mode sets just that; `use_deterministic_algorithms` also imports torch's compiler, 1.4
+    seconds that no scan needs. Filling fresh memory with NaN, part of torch's deterministic mode, costs time and decides nothing.
     """
     import torch
     from torch.utils import deterministic as memory
 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     threads, fill = torch.get_num_threads(), memory.fill_uninitialized_memory  # type: ignore[attr-defined]
-    strict, warn_only = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
+    mode = torch.get_deterministic_debug_mode()
     torch.set_num_threads(settings.threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_deterministic_debug_mode("warn")
     memory.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
         yield
     finally:
         memory.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
-        torch.use_deterministic_algorithms(strict, warn_only=warn_only)
+        torch.set_deterministic_debug_mode(mode)
         torch.set_num_threads(threads)
 
 
