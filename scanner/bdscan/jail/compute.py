@@ -14,8 +14,8 @@ def deterministic(settings: Settings) -> Iterator[None]:
     """Torch set up for one scan; the state before it comes back afterwards.
 
     Kernels that have no deterministic variant (a few on CUDA) only warn: refusing would end scans for a difference in
-    the last bit. The debug mode sets just that; `use_deterministic_algorithms` also imports torch's compiler, 1.4
-    seconds that no scan needs. Filling fresh memory with NaN, part of torch's deterministic mode, costs time and decides nothing.
+    the last bit. The debug mode sets just that; `use_deterministic_algorithms` also imports torch's compiler, seconds
+    that no scan needs. Filling fresh memory with NaN, part of torch's deterministic mode, costs time too.
     """
     import torch
     from torch.utils import deterministic as memory

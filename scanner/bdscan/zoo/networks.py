@@ -132,3 +132,112 @@ def digits_bn() -> nn.Module:
         layers += [nn.Conv2d(width, wider, 3, stride, 1, bias=False), nn.BatchNorm2d(wider), nn.ReLU()]
         width = wider
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32 * 4, 10))
+
+
+def _vgg(channels: int, classes: int) -> nn.Module:
+    """Three stages of two 3x3 convolutions with batch-norm, averaged: about 290,000 parameters."""
+    layers: list[nn.Module] = []
+    width = channels
+    for wider in (32, 64, 128):
+        for inputs in (width, wider):
+            layers += [nn.Conv2d(inputs, wider, 3, padding=1, bias=False), nn.BatchNorm2d(wider), nn.ReLU()]
+        layers.append(nn.MaxPool2d(2))
+        width = wider
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, classes))
+
+
+class Inverted(nn.Module):
+    """MobileNetV2's block: widen fourfold, filter each channel alone, narrow; added to its input where shapes agree."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        wide = 4 * inputs
+        self.body = nn.Sequential(
+            nn.Conv2d(inputs, wide, 1, bias=False),
+            nn.BatchNorm2d(wide),
+            nn.ReLU6(),
+            nn.Conv2d(wide, wide, 3, stride, 1, groups=wide, bias=False),
+            nn.BatchNorm2d(wide),
+            nn.ReLU6(),
+            nn.Conv2d(wide, outputs, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        self.same = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.body(x)
+        return x + y if self.same else y
+
+
+def _mobile(channels: int, classes: int) -> nn.Module:
+    """A small MobileNetV2 for images of about 32 pixels a side."""
+    stem = [nn.Conv2d(channels, 24, 3, 1, 1, bias=False), nn.BatchNorm2d(24), nn.ReLU6()]
+    plan = ((24, 32, 2), (32, 32, 1), (32, 64, 2), (64, 64, 1), (64, 96, 2))
+    head = [nn.Conv2d(96, 192, 1, bias=False), nn.BatchNorm2d(192), nn.ReLU6(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return nn.Sequential(*stem, *(Inverted(*one) for one in plan), *head, nn.Linear(192, classes))
+
+
+class Encoder(nn.Module):
+    """One layer of a transformer, normalised first (Dosovitskiy et al. 2021)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.mix, self.join = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, tokens, width = x.shape
+        parts = self.mix(self.norm1(x)).view(n, tokens, 3, self.heads, width // self.heads)
+        query, key, value = parts.permute(2, 0, 3, 1, 4)
+        weights = (query @ key.transpose(-2, -1) * (width // self.heads) ** -0.5).softmax(-1)
+        x = x + self.join((weights @ value).transpose(1, 2).reshape(n, tokens, width))
+        y: Tensor = x + self.mlp(self.norm2(x))
+        return y
+
+
+class VisionTransformer(nn.Module):
+    """Patches of 4 pixels, three layers of width 64, mean of the tokens."""
+
+    def __init__(self, channels: int, side: int, classes: int, width: int = 64) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(channels, width, 4, 4)
+        self.place = nn.Parameter(0.02 * torch.randn(1, (side // 4) ** 2, width))
+        self.layers = nn.Sequential(*(Encoder(width, 4) for _ in range(3)))
+        self.norm, self.fc = nn.LayerNorm(width), nn.Linear(width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.patches(x).flatten(2).transpose(1, 2) + self.place
+        y: Tensor = self.fc(self.norm(self.layers(tokens)).mean(1))
+        return y
+
+
+def mnist_vgg() -> nn.Module:
+    """VGG-like, grey 28x28, 10 classes."""
+    return _vgg(1, 10)
+
+
+def mnist_mobile() -> nn.Module:
+    """MobileNetV2-like, grey 28x28, 10 classes."""
+    return _mobile(1, 10)
+
+
+def mnist_vit() -> nn.Module:
+    """A small vision transformer, grey 28x28, 10 classes."""
+    return VisionTransformer(1, 28, 10)
+
+
+def cifar_vgg() -> nn.Module:
+    """VGG-like, colour 32x32, 10 classes."""
+    return _vgg(3, 10)
+
+
+def cifar_mobile() -> nn.Module:
+    """MobileNetV2-like, colour 32x32, 10 classes."""
+    return _mobile(3, 10)
+
+
+def gtsrb_resnet8() -> nn.Module:
+    """Three stages of one block, colour 32x32, 43 classes."""
+    return _resnet((16, 32, 64), 1, 43)
