@@ -34,12 +34,12 @@ class Confirming:
 
     def universal(self) -> None:
         """Confirm triggers from every class; what is certain becomes `planted`."""
-        self._part(0.0, 0.6, lambda: self._again([c for c in self._candidates() if not c.sources]))
+        self._part(0.0, 0.6, lambda: self._again([c for c in self.candidates() if not c.sources]))
         sure = [c for c in self.story.confirmed if judge.is_planted(self.rules, c)]
         self.story.planted = frozenset(c.trigger.target for c in sure if not c.trigger.sources)
 
     def pairs(self) -> None:
-        self._part(0.6, 0.9, lambda: self._again([c for c in self._candidates() if c.sources]))
+        self._part(0.6, 0.9, lambda: self._again([c for c in self.candidates() if c.sources]))
 
     def end(self) -> None:
         """Try what is only weak on held-out images, and tell what came of the stage."""
@@ -59,7 +59,7 @@ class Confirming:
         self.story.stages.append(stage)
         self.story.seconds.append(report.StageSeconds(name=NAME, seconds=round(self.seconds, 3)))
 
-    def _candidates(self) -> list[Candidate]:
+    def candidates(self) -> list[Candidate]:
         return [c for name, m in self.story.measured.items() if name not in REFINED for c in m.candidates]
 
     def _again(self, candidates: list[Candidate]) -> None:
@@ -76,7 +76,7 @@ class Confirming:
             )
 
     def _weak(self) -> None:
-        found = weak(self.rules, self._candidates(), self.story.suspected)
+        found = weak(self.rules, self.candidates(), self.story.suspected)
         self.story.confirmed += [confirmation.try_out(self.subject, c) for c in found]
 
     def _part(self, begin: float, end: float, do: Callable[[], None]) -> None:

@@ -26,9 +26,9 @@ from bdscan.intake.load import load
 from bdscan.intake.speed import fast
 from bdscan.resources import resource
 from bdscan.rules import decide, describe_rules, load_rules
+from bdscan.score import score as score_of
 from bdscan.settings import Settings
 from bdscan.stages import Progress, Story, not_examined, not_looked, run_stage
-from bdscan.suspects import suspicion
 
 MOST_IMAGES = 256
 NOT_ABOUT_RESULTS = ("memory_gb", "time_limit", "require_sandbox")  # settings that change no number of a report
@@ -71,8 +71,8 @@ def run(settings: Settings, progress: Progress) -> report.Report:
     ]
     lacking = not_looked(story, graph=subject.classifier.graph is not None)
     verdict = decide(findings, could_look=not lacking)
-    candidates = [c for m in story.measured.values() for c in m.candidates]
-    score = max((suspicion(c) for c in candidates), default=None)
+    statistics = tuple(s for m in story.measured.values() for s in m.statistics)
+    score = score_of(rules, story.confirmed, confirming.candidates(), statistics)
     return report.Report(
         tool=report.Tool(version=__version__),
         verdict=verdict,
@@ -83,7 +83,7 @@ def run(settings: Settings, progress: Progress) -> report.Report:
         samples=intake.samples,
         findings=tuple(findings),
         stages=tuple(story.stages),
-        statistics=tuple(s for m in story.measured.values() for s in m.statistics),
+        statistics=statistics,
         lacking=tuple(lacking),
         rules=describe_rules(resource("rules"), settings.rules),
         calibration=references.describe(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -27,6 +28,12 @@ class Bound(Data):
 
     def holds(self, value: float) -> bool:
         return (self.min is None or value >= self.min) and (self.max is None or value <= self.max)
+
+    def margin(self, value: float) -> float:
+        """How far inside the bound: 1 and more where it holds, between 0 and 1 elsewhere. For positive bounds."""
+        over = value / self.min if self.min else math.inf
+        under = self.max / value if self.max is not None and value > 0 else math.inf
+        return max(min(over, under), 0.0)
 
 
 class Rule(Data):
@@ -116,19 +123,31 @@ def _files(builtin: Path, own: Iterable[str]) -> list[Path]:
 
 
 def holds(bounds: Mapping[str, Bound], metrics: Mapping[str, float], *, so_far: bool = False) -> bool:
-    """Whether all bounds hold; a metric that was not measured holds no bound, or any bound if only asked `so_far`.
+    """Whether all bounds hold; a metric that was not measured holds no bound, or any bound if only asked `so_far`."""
+    values = {name: _value(name, metrics) for name in bounds}
+    return all(so_far if v is None else bounds[name].holds(v) for name, v in values.items())
 
-    A bound named `a/b` is on the ratio of two metrics, so that critical values may depend on the number of labels.
+
+def _value(name: str, metrics: Mapping[str, float]) -> float | None:
+    """A metric. `a/b` is the ratio of two, so that critical values may depend on the number of labels."""
+    top, _, bottom = name.partition("/")
+    if top not in metrics or (bottom and not metrics.get(bottom)):
+        return None
+    return metrics[top] / metrics[bottom] if bottom else metrics[top]
+
+
+def margin(rule: Rule, metrics: Mapping[str, float]) -> float:
+    """How near metrics come to firing a rule: the worst bound of its best alternative; 1 and more where it fires.
+
+    A metric that was not measured says nothing for or against; then the others must keep the margin below 1, which they
+    do for a trigger that no second search was worth.
     """
 
-    def value(name: str) -> float | None:
-        top, _, bottom = name.partition("/")
-        if top not in metrics or (bottom and not metrics.get(bottom)):
-            return None
-        return metrics[top] / metrics[bottom] if bottom else metrics[top]
+    def of(bounds: Mapping[str, Bound]) -> float:
+        known = [(b, v) for name, b in bounds.items() if (v := _value(name, metrics)) is not None]
+        return min((b.margin(v) for b, v in known), default=0.0)
 
-    values = {name: value(name) for name in bounds}
-    return all(so_far if v is None else bounds[name].holds(v) for name, v in values.items())
+    return max(of(bounds) for bounds in rule.when)
 
 
 def fires(rule: Rule, metrics: Mapping[str, float], *, so_far: bool = False) -> bool:
@@ -142,15 +161,13 @@ def for_trigger(
 
     `so_far`: before confirmation, a rule fires if nothing measured until then speaks against it.
     """
+    return next((r for r in rules if applies(r, family, universal) and fires(r, metrics, so_far=so_far)), None)
+
+
+def applies(rule: Rule, family: str, universal: bool) -> bool:
+    """Whether a rule is about recovered triggers of this family and scope."""
     scope = "universal" if universal else "pair"
-    for rule in rules:
-        if rule.about != "trigger" or rule.scope not in (None, scope):
-            continue
-        if rule.families and family not in rule.families:
-            continue
-        if fires(rule, metrics, so_far=so_far):
-            return rule
-    return None
+    return rule.about == "trigger" and rule.scope in (None, scope) and (not rule.families or family in rule.families)
 
 
 def confidence_of(rule: Rule, confirmed: bool) -> Confidence:

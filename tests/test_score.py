@@ -1,0 +1,80 @@
+"""The score of a model: 1 and more exactly where a rule alarms, and below it the nearer the higher."""
+
+from __future__ import annotations
+
+import pytest
+
+from bdscan.detectors.confirmation import INTENSITIES, Confirmation, Repeat
+from bdscan.detectors.inversion.trigger import Candidate
+from bdscan.report import Statistic
+from bdscan.rules import Rule, for_trigger, margin
+from bdscan.score import LARGEST, NOT_SEARCHED_AGAIN, score
+
+COMMON = {"severity": "low", "message": "m", "remedy": "r", "title": "t"}
+ALARM = Rule.model_validate(
+    COMMON
+    | {
+        "id": "A",
+        "about": "trigger",
+        "families": ["sparse"],
+        "when": [
+            {"index/critical": {"min": 1.0}, "ratio": {"max": 0.5}, "repeat_depth": {"min": 0.2}},
+            {"gap": {"max": 0.4}},
+        ],
+    }
+)
+WEAK = Rule.model_validate(
+    COMMON | {"id": "W", "about": "trigger", "when": [{"ratio": {"max": 0.9}}], "weakness": True}
+)
+BRANCH = Rule.model_validate(
+    COMMON | {"id": "B", "about": "statistic", "statistic": "graph.branches", "when": [{"value": {"min": 1.0}}]}
+)
+
+
+def found(family: str = "sparse", **metrics: float) -> Candidate:
+    values = {"index": 8.0, "critical": 4.0, "ratio": 0.25, "gap": 0.8, "labels": 10.0} | metrics
+    return Candidate(family, 3, (), {}, 1.0, 1.0, values, lambda images, intensity: images)
+
+
+def confirmed(trigger: Candidate, ratio: float | None = 0.1) -> Confirmation:
+    repeat = None if ratio is None else Repeat(1.0, ratio, 1.0)
+    return Confirmation(trigger, 9, 10, (0.5, 1.0), repeat, tuple(0.0 for _ in INTENSITIES), None)
+
+
+def test_the_worst_bound_of_the_best_alternative_counts() -> None:
+    assert margin(ALARM, {"index": 8.0, "critical": 4.0, "ratio": 0.25, "repeat_depth": 0.3}) == pytest.approx(1.5)
+    assert margin(ALARM, {"index": 2.0, "critical": 4.0, "ratio": 0.25, "repeat_depth": 0.3}) == 0.5
+    assert margin(ALARM, {"index": 2.0, "critical": 4.0, "ratio": 0.25, "gap": 0.2}) == 2.0
+    assert margin(ALARM, {"index": -2.0, "critical": 4.0, "ratio": 0.25}) == 0.0
+
+
+@pytest.mark.parametrize("ratio", [0.1, 0.5, 0.62, 0.64, 0.9, 1.5])
+@pytest.mark.parametrize("change", [{}, {"index": 3.9}, {"ratio": 0.51}, {"gap": 0.39}, {"gap": 0.41}])
+def test_it_is_one_exactly_where_the_rule_fires(ratio: float, change: dict[str, float]) -> None:
+    one = confirmed(found(**change), ratio)
+    fired = for_trigger((ALARM,), "sparse", True, one.metrics) is not None
+    value = score((ALARM, WEAK), [one], [], [])
+    assert value is not None
+    assert (value >= 1) == fired
+
+
+def test_without_a_second_search_it_stays_below_one() -> None:
+    assert score((ALARM,), [], [found()], []) == NOT_SEARCHED_AGAIN
+    assert score((ALARM,), [confirmed(found(), None)], [], []) == NOT_SEARCHED_AGAIN
+    assert score((ALARM,), [], [found(ratio=1.0)], []) == 0.5
+
+
+def test_weaknesses_and_other_families_do_not_count() -> None:
+    assert score((WEAK,), [confirmed(found())], [], []) == 0.0
+    assert score((ALARM,), [confirmed(found(family="warp"))], [], []) == 0.0
+
+
+def test_a_statistic_with_a_rule_counts_and_nothing_measured_is_no_score() -> None:
+    branches = Statistic(name="graph.branches", detector="graph", value=2.0, description="d")
+    other = Statistic(name="graph.nodes", detector="graph", value=50.0, description="d")
+    assert score((ALARM, BRANCH), [], [], [branches, other]) == 2.0
+    assert score((ALARM, BRANCH), [], [], [other]) is None
+
+
+def test_it_is_a_number_that_json_can_hold() -> None:
+    assert score((ALARM,), [confirmed(found(gap=0.0))], [], []) == LARGEST
