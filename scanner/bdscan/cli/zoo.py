@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bdscan.cli import zoo_survey
 from bdscan.cli.exits import guarded, note
 from bdscan.cli.scan_options import Budget, Device, Engine, Executor, RayAddress
 from bdscan.errors import UsageError
@@ -238,6 +239,9 @@ def benchmark(
             device=device.value,
             note=note,
         )
+
+
+app.command("survey", help=zoo_survey.HELP)(zoo_survey.survey)
 
 
 def _attack(given: str | None, target: int, sources: tuple[int, ...], classes: int) -> Attack | None:

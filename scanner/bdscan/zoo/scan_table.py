@@ -64,8 +64,16 @@ def run(
     return _write(out, markdown, header, rows)
 
 
-def scan_one(model: ModelFolder, clean: CleanImages, budget: str, seed: int, threads: int, compare: bool) -> Row:
-    """One network's row; a scan that ends with an error is a row too, and never right."""
+def scan_one(
+    model: ModelFolder,
+    clean: CleanImages,
+    budget: str,
+    seed: int,
+    threads: int,
+    compare: bool,
+    more: Callable[[Report], Row] = lambda report: {},
+) -> Row:
+    """One network's row, with `more` of its report; a scan that ends with an error is a row too, and never right."""
     truth: Row = {
         "name": model.name,
         "data": model.data,
@@ -86,7 +94,7 @@ def scan_one(model: ModelFolder, clean: CleanImages, budget: str, seed: int, thr
             report = api.run(settings)
         except (UsageError, CannotJudge) as error:
             return {**truth, "verdict": "error", "error": without_folders(str(error)), "right": False}
-        row = {**truth, **outcome(report, model.truth, model.targets)}
+        row = {**truth, **outcome(report, model.truth, model.targets), **more(report)}
         if compare:
             x, y = clean.others(fidelity.IMAGES, seed)
             try:

@@ -1,0 +1,54 @@
+"""`bdscan zoo survey`: from a plan to one line a model."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bdscan.cli.exits import guarded, note
+from bdscan.cli.scan_options import Budget
+from bdscan.errors import UsageError
+
+HELP = """Train every model of a plan, scan it, and keep one line of what the scan said in OUT.
+
+Weights are thrown away: the settings in each line make the model again. A run that was cut short goes on where it was.
+Several runs share a plan with --share, each with an OUT of its own.
+
+\b
+Examples:
+  bdscan zoo survey references --data data/ --out references.jsonl
+  bdscan zoo survey references --data data/ --out references-2.jsonl --share 2/4
+"""
+
+
+def survey(
+    plan: Annotated[str, typer.Argument(help="The plan.", show_default=False)],
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Folder with one .npz a data set.", show_default=False)],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The lines.", show_default=False)],
+    budget: Annotated[Budget, typer.Option(help="How much work each scan may do.")] = Budget.standard,
+    seed: Annotated[int, typer.Option(min=0, help="Draws the clean images, and seeds the scans.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    only: Annotated[str, typer.Option(metavar="TEXT", help="Only models whose name contains this.")] = "",
+    share: Annotated[str, typer.Option(metavar="I/N", help="Every Nth model, from the Ith on.")] = "1/1",
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an unexpected failure happened.")] = False,
+) -> None:
+    with guarded(debug):
+        from bdscan.zoo.survey import run
+
+        part = re.fullmatch(r"(\d{1,4})/(\d{1,4})", share)
+        if not part or not 1 <= int(part[1]) <= int(part[2]):
+            raise UsageError(f"--share: {share!r} is not I/N with I from 1 to N")
+        run(
+            plan,
+            data,
+            out,
+            budget=budget.value,
+            seed=seed,
+            threads=threads,
+            only=only,
+            share=(int(part[1]), int(part[2])),
+            note=note,
+        )

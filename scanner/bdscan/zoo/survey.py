@@ -1,0 +1,96 @@
+"""`bdscan zoo survey`: train every model of a plan, scan it, and keep what the scan said; the weights need not last.
+
+One JSON line a model, written when it is done: a run that was cut short goes on where it was, and several runs may
+share a plan, each with a file of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from bdscan.errors import UsageError
+from bdscan.report import Report
+from bdscan.zoo.clean_images import CleanImages, as_trained, from_test_split
+from bdscan.zoo.data import Dataset, load
+from bdscan.zoo.model_folder import read as read_folder
+from bdscan.zoo.plan import chosen
+from bdscan.zoo.record import made, write_text
+from bdscan.zoo.scan_table import scan_one
+from bdscan.zoo.train import save, train
+
+Row = dict[str, Any]
+
+
+def run(
+    plan: str,
+    data: Path,
+    out: Path,
+    *,
+    budget: str = "standard",
+    seed: int = 0,
+    threads: int = 1,
+    only: str = "",
+    share: tuple[int, int] = (1, 1),
+    note: Callable[[str], None] = lambda line: None,
+) -> list[Row]:
+    """Survey share `i` of `n` of the plan's models whose name contains `only`; the rows of `out`.
+
+    Raises UsageError for an unknown plan, a missing data set, or an `out` that is no survey.
+    """
+    part, parts = share
+    rows = read([out]) if out.exists() else []
+    done = {row["name"] for row in rows}
+    images: dict[str, tuple[Dataset, CleanImages]] = {}
+    for settings in chosen(plan, only)[part - 1 :: parts]:
+        if settings.name in done:
+            continue
+        if settings.data not in images:
+            clean = from_test_split(settings.data, data, seed)
+            images = {settings.data: (load(settings.data, data), clean)}
+        dataset, clean = images[settings.data]
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch) / settings.name
+            trained = train(settings, dataset, threads)
+            save(trained, folder)
+            model = read_folder(folder)
+            row = scan_one(model, as_trained(model, clean), budget, seed, threads, compare=False, more=statistics)
+        row |= {
+            "settings": settings.to_json(),
+            "input_shape": trained.card["input_shape"],
+            "classes": trained.card["num_classes"],
+            "parameters": trained.card["parameters"],
+            "train_seconds": trained.card["seconds"],
+            "made": made(f"bdscan zoo survey {plan}", budget=budget, seed=seed, threads=threads),
+        }
+        rows.append(row)
+        write_text(out, "".join(json.dumps(one, allow_nan=False) + "\n" for one in rows))
+        note(f"{settings.name}: {row['verdict']}, score {row.get('score')}")
+    return rows
+
+
+def statistics(report: Report) -> Row:
+    """All of a report's statistics, as the pipeline computed them: name, target, sources, value."""
+    short = [
+        [s.name, None if s.target is None else s.target.index, [source.index for source in s.sources], s.value]
+        for s in report.statistics
+    ]
+    return {"statistics": short}
+
+
+def read(files: Iterable[Path]) -> list[Row]:
+    """The rows of surveys, by name. Raises UsageError for a file that is none, and for a name that comes twice."""
+    rows: dict[str, Row] = {}
+    for file in files:
+        try:
+            lines = [json.loads(line) for line in file.read_text().splitlines()]
+            named = {row["name"]: row for row in lines}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"{file}: not a survey that can be read ({type(error).__name__})") from None
+        if len(named) < len(lines) or named.keys() & rows.keys():
+            raise UsageError(f"{file}: a model that another line or file has too")
+        rows |= named
+    return [rows[name] for name in sorted(rows)]
