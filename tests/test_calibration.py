@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from bdscan.calibration import ENOUGH, References, load_references
+from bdscan.calibration import ENOUGH, Reference, References, load_references
+from bdscan.report import Subject
 from bdscan.resources import resource
 
 
 def references(*scores: float) -> References:
-    return References(name="r", sha256="0" * 64, scores=scores, note="n")
+    models = tuple(Reference(s, s >= 5, (1, 28, 28), 10, 0.9) for s in scores)
+    return References(name="r", sha256="0" * 64, budget="standard", models=models, note="n")
 
 
 @pytest.mark.parametrize(
@@ -23,22 +27,24 @@ def references(*scores: float) -> References:
 def test_p_value_is_the_share_of_references_at_least_as_high_with_the_scanned_one_among_them(
     score: float, p: float
 ) -> None:
-    assert references(1.0, 2.0, 3.0, 4.0).p_value(score) == pytest.approx(p)
+    assert references(1.0, 2.0, 3.0, 4.0).p_value(score, "standard") == pytest.approx(p)
 
 
 def test_equal_scores_count_against_the_alarm() -> None:
-    assert references(2.0, 2.0, 2.0).p_value(2.0) == 1.0
+    assert references(2.0, 2.0, 2.0).p_value(2.0, "standard") == 1.0
 
 
 def test_a_clean_network_s_p_value_is_uniform() -> None:
     """Any one of n + 1 exchangeable scores is at most alpha with probability at most alpha: the promise itself."""
     scores = [0.3, 1.1, 1.4, 2.0, 2.2, 3.7, 4.1, 5.9, 6.3, 9.0]
-    values = [references(*(s for s in scores if s != one)).p_value(one) for one in scores]
+    values = [references(*(s for s in scores if s != one)).p_value(one, "standard") for one in scores]
     assert sorted(values) == pytest.approx([(i + 1) / 10 for i in range(10)])
 
 
-def test_without_references_nothing_is_unusual() -> None:
-    assert references().p_value(100.0) == 1.0
+def test_without_references_a_score_or_their_budget_there_is_no_p_value() -> None:
+    assert references().p_value(100.0, "standard") is None
+    assert references(1.0).p_value(None, "standard") is None
+    assert references(1.0).p_value(100.0, "quick") is None
 
 
 def test_forty_nine_references_are_enough_and_fewer_are_provisional() -> None:
@@ -46,16 +52,39 @@ def test_forty_nine_references_are_enough_and_fewer_are_provisional() -> None:
     enough = references(*range(49)).describe()
     assert not enough.provisional
     assert enough.references == 49 == ENOUGH
-    assert min(references(*range(49)).p_value(s) for s in (1e9,)) == pytest.approx(0.02)
+    assert min(references(*range(49)).p_value(s, "standard") for s in (1e9,)) == pytest.approx(0.02)
+
+
+def test_the_false_alarm_rate_is_that_of_the_references() -> None:
+    assert references(1.0, 2.0, 6.0, 7.0).describe().false_alarm_rate == 0.5
+    assert references().describe().false_alarm_rate is None
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"input_shape": (3, 224, 224)}, "No reference has images of 224 pixels (theirs: 28 to 28)."),
+        ({"classes": ("a", "b", "c")}, "No reference has 3 classes (theirs: 10 to 10)."),
+        ({"classes": ("a", "b", "c")}, "With so few classes"),
+        ({"clean_accuracy": 0.5}, "No reference is as inaccurate (theirs: 90% and more)."),
+    ],
+)
+def test_what_sets_a_model_apart_from_all_references_is_said(change: dict, said: str) -> None:
+    plain = {"input_shape": (1, 28, 28), "classes": tuple("abcdefghij"), "clean_accuracy": 0.95}
+    assert references(1.0).describe(cast(Subject, SimpleNamespace(**plain))).note == "n"
+    assert said in references(1.0).describe(cast(Subject, SimpleNamespace(**plain | change))).note
 
 
 def test_the_file_is_read_with_its_hash(tmp_path: Path) -> None:
     folder = tmp_path / "calibration"
     folder.mkdir()
-    raw = json.dumps({"name": "x", "note": "y", "models": [{"score": 0.5}, {"score": 2, "model": "m"}]}).encode()
-    (folder / "provisional.json").write_bytes(raw)
+    plain = {"alarm": False, "input_shape": [1, 28, 28], "classes": 10, "accuracy": 0.9}
+    models = [plain | {"score": 0.5}, plain | {"score": 2, "alarm": True, "name": "m"}]
+    raw = json.dumps({"name": "x", "note": "y", "budget": "quick", "models": models}).encode()
+    (folder / "any.json").write_bytes(raw)
     found = load_references(tmp_path)
-    assert (found.name, found.note, found.scores) == ("x", "y", (0.5, 2.0))
+    assert (found.name, found.note, found.budget) == ("x", "y", "quick")
+    assert [(m.score, m.alarm) for m in found.models] == [(0.5, False), (2.0, True)]
     assert found.sha256 == found.describe().sha256 == hashlib.sha256(raw).hexdigest()
 
 

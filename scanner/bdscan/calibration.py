@@ -1,7 +1,8 @@
-"""Statistics -> p-values against reference models that are known to be clean.
+"""A score -> a p-value against reference models that are known to be clean.
 
 A conformal rank p-value, (1 + #{reference >= observed}) / (1 + n), needs no distribution and holds as long as the
-user's clean model resembles the references. Below 49 references it is provisional, and every report says so.
+user's clean model resembles the references. Below 49 references it is provisional, and every report says so. What sets
+a model apart from every reference is said too.
 """
 
 from __future__ import annotations
@@ -10,43 +11,98 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bdscan import report
 
 ENOUGH = 49
+FEW_CLASSES = 8  # below, labels can hardly be compared with each other
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One clean network, as the pipeline saw it.
+
+    Attributes:
+        input_shape: (C, H, W).
+        alarm: whether its scan ended in an alarm, a false one.
+    """
+
+    score: float
+    alarm: bool
+    input_shape: tuple[int, int, int]
+    classes: int
+    accuracy: float
+
+    @property
+    def side(self) -> int:
+        return max(self.input_shape[1:])
 
 
 @dataclass(frozen=True)
 class References:
-    """Scores of clean reference models, as the pipeline really computed them."""
+    """Clean reference models, scanned at one budget."""
 
     name: str
     sha256: str
-    scores: tuple[float, ...]
+    budget: str
+    models: tuple[Reference, ...]
     note: str
 
-    def p_value(self, score: float) -> float:
-        return (1 + sum(s >= score for s in self.scores)) / (1 + len(self.scores))
+    def p_value(self, score: float | None, budget: str) -> float | None:
+        """None without references, without a score, and at another budget than theirs: there scores differ."""
+        if score is None or not self.models or budget != self.budget:
+            return None
+        return (1 + sum(m.score >= score for m in self.models)) / (1 + len(self.models))
 
-    def describe(self) -> report.Calibration:
-        provisional = len(self.scores) < ENOUGH
+    def describe(self, subject: report.Subject | None = None) -> report.Calibration:
+        n = len(self.models)
+        notes = [self.note, *([] if subject is None or not n else self.unlike(subject))]
         return report.Calibration(
             name=self.name,
             sha256=self.sha256,
-            references=len(self.scores),
-            provisional=provisional,
-            false_alarm_rate=None,
-            note=self.note,
+            references=n,
+            provisional=n < ENOUGH,
+            false_alarm_rate=sum(m.alarm for m in self.models) / n if n else None,
+            note=" ".join(notes),
         )
+
+    def unlike(self, subject: report.Subject) -> list[str]:
+        """What sets this model apart from every reference."""
+        sides, classes = [m.side for m in self.models], [m.classes for m in self.models]
+        worst, side, count = min(m.accuracy for m in self.models), max(subject.input_shape[1:]), len(subject.classes)
+        out = []
+        if not min(sides) <= side <= max(sides):
+            out.append(f"No reference has images of {side} pixels (theirs: {min(sides)} to {max(sides)}).")
+        if not min(classes) <= count <= max(classes):
+            out.append(f"No reference has {count} classes (theirs: {min(classes)} to {max(classes)}).")
+        if count < FEW_CLASSES:
+            out.append("With so few classes its labels say little about each other.")
+        if subject.clean_accuracy < worst:
+            out.append(f"No reference is as inaccurate (theirs: {worst:.0%} and more).")
+        return out
 
 
 def load_references(folder: Path) -> References:
-    path = folder / "calibration" / "provisional.json"
+    """The one file in `calibration/`."""
+    (path,) = sorted((folder / "calibration").glob("*.json"))
     raw = path.read_bytes()
     data = json.loads(raw)
     return References(
         name=data["name"],
         sha256=hashlib.sha256(raw).hexdigest(),
-        scores=tuple(float(m["score"]) for m in data["models"]),
+        budget=data["budget"],
+        models=tuple(_reference(m) for m in data["models"]),
         note=data["note"],
+    )
+
+
+def _reference(model: dict[str, Any]) -> Reference:
+    channels, height, width = model["input_shape"]
+    return Reference(
+        score=float(model["score"]),
+        alarm=bool(model["alarm"]),
+        input_shape=(channels, height, width),
+        classes=int(model["classes"]),
+        accuracy=float(model["accuracy"]),
     )

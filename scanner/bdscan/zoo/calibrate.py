@@ -1,0 +1,55 @@
+"""`bdscan zoo calibrate`: surveyed clean networks become the references that scans are held to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bdscan.errors import UsageError
+from bdscan.zoo.record import write_json
+from bdscan.zoo.scan_table import ALARMS
+from bdscan.zoo.survey import Row, read
+
+
+def run(files: Sequence[Path], out: Path, *, name: str, command: str) -> dict[str, Any]:
+    """Write the references and return them.
+
+    Raises UsageError where a network is not clean, a scan ended with an error, or scans differ in budget or seed: a
+    reference that is left out because it looked bad would make the rates better than they are.
+    """
+    rows = read(files)
+    for row in rows:
+        if row["truth"] != "clean":
+            raise UsageError(f"{row['name']} is not clean: references must be")
+        if row.get("score") is None:
+            raise UsageError(f"{row['name']} has no score ({row['verdict']}): scan it again")
+    kinds = {(row["made"]["budget"], row["made"]["seed"]) for row in rows}
+    if len(kinds) != 1:
+        raise UsageError("the scans differ in budget or seed; references need one of each")
+    ((budget, seed),) = kinds
+    table = {
+        "name": name,
+        "note": f"Scanned at the {budget} budget with ten images a class.",
+        "command": command,
+        "budget": budget,
+        "seed": seed,
+        "dates": sorted({row["made"]["date"] for row in rows}),
+        "versions": sorted({f"bdscan {row['made']['version']}, torch {row['made']['torch']}" for row in rows}),
+        "models": [_model(row) for row in rows],
+    }
+    write_json(out, table)
+    return table
+
+
+def _model(row: Row) -> dict[str, Any]:
+    return {
+        "name": row["name"],
+        "score": row["score"],
+        "alarm": row["verdict"] in ALARMS,
+        "verdict": row["verdict"],
+        "input_shape": row["input_shape"],
+        "classes": row["classes"],
+        "accuracy": row["clean_accuracy"]["value"],
+        "settings": row["settings"],
+    }
