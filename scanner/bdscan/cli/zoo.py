@@ -242,6 +242,8 @@ def benchmark(
 
 
 app.command("survey", help=zoo_survey.HELP)(zoo_survey.survey)
+app.command("calibrate", help=zoo_survey.CALIBRATE_HELP)(zoo_survey.calibrate)
+app.command("evaluate", help=zoo_survey.EVALUATE_HELP)(zoo_survey.evaluate)
 
 
 def _attack(given: str | None, target: int, sources: tuple[int, ...], classes: int) -> Attack | None:

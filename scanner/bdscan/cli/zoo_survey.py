@@ -1,4 +1,4 @@
-"""`bdscan zoo survey`: from a plan to one line a model."""
+"""`bdscan zoo survey`, and what surveys become: references of the calibration, and tables of error rates."""
 
 from __future__ import annotations
 
@@ -22,6 +22,19 @@ Examples:
   bdscan zoo survey references --data data/ --out references.jsonl
   bdscan zoo survey references --data data/ --out references-2.jsonl --share 2/4
 """
+CALIBRATE_HELP = """Make the references that p-values are taken from, of surveyed clean networks.
+
+\b
+Example:
+  bdscan zoo calibrate references-1.jsonl references-2.jsonl --out rules/calibration/references.json
+"""
+EVALUATE_HELP = """Make the tables of error rates, of surveyed clean and backdoored networks that served nothing else.
+
+\b
+Example:
+  bdscan zoo evaluate judged-*.jsonl --out docs/accuracy.json --markdown docs/accuracy.md
+"""
+Surveys = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Surveys.", show_default=False)]
 
 
 def survey(
@@ -52,3 +65,33 @@ def survey(
             share=(int(part[1]), int(part[2])),
             note=note,
         )
+
+
+def calibrate(
+    files: Surveys,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The references as JSON.", show_default=False)],
+    name: Annotated[str, typer.Option(help="What reports call them.")] = "references",
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an unexpected failure happened.")] = False,
+) -> None:
+    with guarded(debug):
+        from bdscan.zoo.calibrate import run
+        from bdscan.zoo.record import shown_command
+
+        table = run(files, out, name=name, command=shown_command(["bdscan zoo calibrate", *files]))
+        alarms = sum(model["alarm"] for model in table["models"])
+        note(f"{len(table['models'])} references, {alarms} of them alarm")
+
+
+def evaluate(
+    files: Surveys,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The tables as JSON.", show_default=False)],
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="The tables as Markdown.")] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an unexpected failure happened.")] = False,
+) -> None:
+    with guarded(debug):
+        from bdscan.zoo.evaluate import run
+        from bdscan.zoo.record import shown_command
+
+        found = run(files, out, markdown, command=shown_command(["bdscan zoo evaluate", *files]))["overall"]
+        alarms, hits = found["false_alarms"], found["found"]
+        note(f"alarms on {alarms['k']} of {alarms['n']} clean; found {hits['k']} of {hits['n']} backdoored")

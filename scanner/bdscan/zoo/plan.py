@@ -19,6 +19,7 @@ from bdscan.zoo.attacks.source_specific import SourceSpecific
 from bdscan.zoo.attacks.warp import Warp
 from bdscan.zoo.data import Dataset, load
 from bdscan.zoo.hard_clean import hard_clean
+from bdscan.zoo.judged import judged_backdoored, judged_clean
 from bdscan.zoo.references import references
 from bdscan.zoo.settings import RECIPES, Settings
 from bdscan.zoo.train import CARD, save, train
@@ -118,6 +119,8 @@ PLANS: Mapping[str, Callable[[], tuple[Settings, ...]]] = {
     "hard-clean": hard_clean,
     "benchmark": benchmark,
     "references": references,
+    "judged-clean": judged_clean,
+    "judged-backdoored": judged_backdoored,
 }
 
 

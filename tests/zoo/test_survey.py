@@ -1,0 +1,158 @@
+"""From a plan to lines, and from lines to references and error rates."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from bdscan.calibration import load_references
+from bdscan.detectors.wilson import wilson
+from bdscan.errors import UsageError
+from bdscan.zoo import calibrate, evaluate, survey
+from bdscan.zoo.plan import PLANS, chosen
+from bdscan.zoo.references import references
+
+MADE = {"budget": "standard", "seed": 0, "date": "2026-01-02", "version": "0.1.0", "torch": "2"}
+
+
+def row(name: str, verdict: str, score: float | None, **more: Any) -> dict[str, Any]:
+    clean = "clean" in name
+    plain = {
+        "name": name,
+        "data": "digits",
+        "attack": None if clean else "warp",
+        "truth": "clean" if clean else "backdoored",
+        "targets": [] if clean else [3],
+        "sources": [] if clean else [[]],
+        "card_asr": None if clean else {"value": 0.97, "n": 100},
+        "verdict": verdict,
+        "right": (verdict == "clean") == clean,
+        "rule": None,
+        "found_target": None,
+        "found_sources": [],
+        "score": score,
+        "clean_accuracy": {"value": 0.95, "n": 100},
+        "seconds": 2.0,
+        "input_shape": [1, 16, 16],
+        "classes": 10,
+        "settings": {"network": "digits_cnn", "intensity": [1.0]},
+        "made": MADE,
+    }
+    return plain | more
+
+
+def write(path: Path, *rows: dict[str, Any]) -> Path:
+    path.write_text("".join(json.dumps(one) + "\n" for one in rows))
+    return path
+
+
+def test_the_sets_share_no_seed_of_a_network_and_there_are_enough() -> None:
+    assert len(references()) >= 99
+    seen: dict[tuple[str, str, int], str] = {}
+    for plan in ("scan-judge", "scan-tune", "hard-clean", "references", "judged-clean", "judged-backdoored"):
+        for one in PLANS[plan]():
+            assert seen.setdefault((one.data, one.network, one.seed), plan) == plan, one.name
+    assert sum(one.attack is None for one in PLANS["judged-clean"]()) >= 101
+    families: dict[str, int] = {}
+    for one in PLANS["judged-backdoored"]():
+        assert one.attack is not None
+        families[one.name.split("-")[1]] = families.get(one.name.split("-")[1], 0) + 1
+    assert len(families) == 8
+    assert min(families.values()) >= 20
+
+
+def test_a_survey_trains_scans_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    out, told = tmp_path / "s.jsonl", []
+    (first,) = survey.run("references", tmp_path, out, budget="quick", only="digits_bn-0", note=told.append)
+    assert first["truth"] == "clean"
+    assert first["classes"] == 10
+    assert {name.split(".")[0] for name, *_ in first["statistics"]} >= {"sparse", "dense", "pairs", "steps"}
+    assert survey.read([out]) == [first]
+    assert len(told) == 1
+    assert survey.run("references", tmp_path, out, budget="quick", only="digits_bn-0", note=told.append) == [first]
+    assert len(told) == 1, "nothing was trained again"
+
+
+def test_shares_of_a_plan_are_apart_and_whole() -> None:
+    names = [one.name for one in chosen("references")]
+    parts = [one.name for i in (1, 2, 3) for one in chosen("references")[i - 1 :: 3]]
+    assert sorted(parts) == sorted(names)
+
+
+@pytest.mark.parametrize("text", ["no json\n", "[1]\n", '{"a": 1}\n', '{"name": "x"}\n{"name": "x"}\n'])
+def test_what_is_no_survey_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "s.jsonl").write_text(text)
+    with pytest.raises(UsageError, match=r"s\.jsonl"):
+        survey.read([tmp_path / "s.jsonl"])
+
+
+def test_references_are_what_scans_read_and_alarms_stay_among_them(tmp_path: Path) -> None:
+    lines = write(tmp_path / "s.jsonl", row("ref-clean-0", "clean", 0.4), row("ref-clean-1", "suspicious", 1.2))
+    calibrate.run([lines], tmp_path / "calibration" / "x.json", name="mine", command="c")
+    found = load_references(tmp_path)
+    assert (found.name, found.budget, len(found.models)) == ("mine", "standard", 2)
+    assert found.describe().false_alarm_rate == 0.5
+    assert found.p_value(0.8, "standard") == 2 / 3
+
+
+@pytest.mark.parametrize(
+    "bad, said",
+    [
+        (row("ref-warp-0", "backdoor", 2.0), "not clean"),
+        (row("ref-clean-9", "error", None), "no score"),
+        (row("ref-clean-9", "clean", 0.1, made=MADE | {"budget": "quick"}), "differ in budget"),
+    ],
+)
+def test_what_cannot_be_a_reference_is_refused_and_not_left_out(tmp_path: Path, bad: dict, said: str) -> None:
+    lines = write(tmp_path / "s.jsonl", row("ref-clean-0", "clean", 0.4), bad)
+    with pytest.raises(UsageError, match=said):
+        calibrate.run([lines], tmp_path / "x.json", name="mine", command="c")
+    assert not (tmp_path / "x.json").exists()
+
+
+def test_rates_by_hand(tmp_path: Path) -> None:
+    clean = [row(f"judge-clean-{i}", "clean", s) for i, s in enumerate((0.1, 0.5, 0.9))]
+    alarm = row("judge-clean-3", "suspicious", 1.1)
+    found = row("judge-warp-0", "backdoor", 2.0, found_target=3)
+    wrong = row("judge-warp-1", "suspicious", 1.5, right=False, found_target=4)
+    missed = row("judge-sig-0", "clean", 0.7, attack="sig")
+    no_answer = row("judge-sig-1", "error", None, attack="sig", right=False)
+    weak = row("judge-sig-2", "clean", 0.2, attack="sig", card_asr={"value": 0.5, "n": 100})
+    table = evaluate.evaluate([*clean, alarm, found, wrong, missed, no_answer, weak])
+    overall = table["overall"]
+    assert (overall["clean"], overall["backdoored"]) == (4, 4)
+    assert overall["auc"] == roc_auc_score([0] * 4 + [1] * 4, [0.1, 0.5, 0.9, 1.1, 2.0, 1.5, 0.7, 0.0])
+    assert (overall["false_alarms"]["k"], overall["false_alarms"]["n"]) == (1, 4)
+    assert (overall["false_alarms"]["low"], overall["false_alarms"]["high"]) == wilson(1, 4)
+    assert (overall["found"]["k"], overall["found"]["n"]) == (2, 4)
+    assert (overall["right_target"]["k"], overall["right_target"]["n"]) == (1, 2)
+    assert table["by_family"]["warp"]["found"]["k"] == 2
+    assert table["by_family"]["sig"]["found"]["k"] == 0
+    assert [one["name"] for one in table["missed"]] == ["judge-sig-0", "judge-sig-1"]
+    assert [one["name"] for one in table["wrong_target"]] == ["judge-warp-1"]
+    assert [one["name"] for one in table["not_learned"]] == ["judge-sig-2"]
+    assert [one["name"] for one in table["no_verdict"]] == ["judge-sig-1"]
+
+
+def test_a_certain_and_right_score_costs_little_and_a_wrong_one_much() -> None:
+    right, wrong = evaluate.cross_entropy([0.2], [3.0]), evaluate.cross_entropy([3.0], [0.2])
+    assert (right or 9.0) < 0.02
+    assert (wrong or 0.0) > 3
+    assert evaluate.probability(1.0) == 0.5
+
+
+def test_the_page_names_what_went_wrong(tmp_path: Path) -> None:
+    lines = write(
+        tmp_path / "s.jsonl",
+        row("judge-clean-0", "suspicious", 1.1, found_target=2),
+        row("judge-warp-1", "clean", 0.5, sources=[[4]]),
+    )
+    evaluate.run([lines], tmp_path / "a.json", tmp_path / "a.md", command="bdscan zoo evaluate s.jsonl")
+    text = (tmp_path / "a.md").read_text()
+    assert "| judge-clean-0 | suspicious | 1.10 |" in text
+    assert "4 → 3" in text
+    assert "0 of 1 (0% to 79%)" in text
