@@ -17,8 +17,8 @@ from typing import IO, Final
 
 from bdscan.errors import CannotJudge, UsageError
 from bdscan.formats.text import shorten, visible
+from bdscan.jail import scratch
 from bdscan.jail.environment import worker_environment
-from bdscan.jail.scratch import overfull
 from bdscan.jail.wire import Failure, Reader, Step, WireError
 from bdscan.mitigate.outcome import Profile
 from bdscan.repair.outcome import Repair
@@ -93,7 +93,7 @@ def _answered(
     stop = stop or threading.Event()
     if stop.is_set():
         raise Stopped
-    with tempfile.TemporaryDirectory(prefix="bdscan-") as private, tempfile.TemporaryFile() as log:
+    with scratch.private_folder(scratch.WORKER) as private, tempfile.TemporaryFile() as log:
         receiving, sending = os.pipe()
         try:
             try:
@@ -147,7 +147,7 @@ def _listen(
                 raise Stopped
             if time.monotonic() >= look:
                 look = time.monotonic() + BETWEEN_LOOKS
-                if overfull(private):
+                if scratch.overfull(private):
                     raise CannotJudge("the worker filled its private folder; no scan needs that, the model is hostile")
             if not selector.select(min(left, HEARING)):
                 continue

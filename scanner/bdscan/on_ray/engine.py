@@ -11,7 +11,6 @@ import os
 import secrets
 import signal
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from typing import Any, Final
 
 from bdscan.errors import UsageError
 from bdscan.jail.parent import Stopped, WorkerFailed, one_line
+from bdscan.jail.scratch import RAY, private_folder
 
 LOOPBACK: Final = "127.0.0.1"
 HEARING: Final = 0.2  # seconds until a stop is heard
@@ -50,7 +50,7 @@ def connected(address: str | None, cpus: int) -> Iterator[None]:
     except ImportError:
         raise UsageError(MISSING) from None
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # what goes wrong reaches us as errors
-    with tempfile.TemporaryDirectory(prefix="bdscan-", ignore_cleanup_errors=True) as folder:
+    with private_folder(RAY) as folder:
         try:
             _start(ray, address, cpus, folder)
             yield
