@@ -31,6 +31,20 @@ def test_exit_codes_follow_the_verdict_and_fail_on(scan, verdict, on_suspicious,
     assert ("below --fail-on backdoor" in result.stderr) == (verdict == "suspicious")
 
 
+def test_an_alarm_below_fail_on_does_not_make_an_incomplete_scan_pass(scan, monkeypatch):
+    """Without the alarm the verdict would be inconclusive: 3."""
+    from bdscan import api
+
+    fake = api.run
+    lacking = {"lacking": ("inversion.sparse",)}
+    monkeypatch.setattr("bdscan.api.run", lambda *given, **more: fake(*given, **more).model_copy(update=lacking))
+    result = scan("suspicious", "--fail-on", "backdoor")
+    assert result.exit_code == 3
+    assert "below --fail-on backdoor: exit code 3, because a stage that a clean verdict needs" in result.stderr
+    assert scan("suspicious").exit_code == 1
+    assert scan("backdoor", "--fail-on", "backdoor").exit_code == 1
+
+
 @pytest.mark.parametrize("arguments", [["-o", "-"], ["--format", "json"], ["-o", "-", "--format", "json", "--quiet"]])
 def test_stdout_is_the_result_and_nothing_else(scan, arguments):
     result = scan("suspicious", *arguments)

@@ -31,12 +31,18 @@ class FailOn(StrEnum):
     backdoor = "backdoor"
 
 
-def exit_code(verdict: Verdict, fail_on: FailOn) -> int:
-    """A verdict's exit code; `inconclusive` is 3 whatever --fail-on says, because nothing was judged."""
+def exit_code(verdict: Verdict, fail_on: FailOn, looked: bool = True) -> int:
+    """A verdict's exit code; `inconclusive` is 3 whatever --fail-on says, because nothing was judged.
+
+    So is an alarm below --fail-on where not every stage ran that a clean verdict needs (`looked` is false): without the
+    alarm the code would be 3, and a model must not pass because something was found besides.
+    """
     if verdict == "inconclusive":
         return NOT_JUDGED
     alarms = {"backdoor"} if fail_on is FailOn.backdoor else {"backdoor", "suspicious"}
-    return FOUND if verdict in alarms else CLEAN
+    if verdict in alarms:
+        return FOUND
+    return CLEAN if looked else NOT_JUDGED
 
 
 @contextmanager

@@ -85,7 +85,7 @@ def _settle(ended: executor.Ended, model: str, gate: Gate, reports: dict[int, Re
         model=model,
         verdict=report.verdict.value,
         standing=stands.value,
-        exit_code=exit_code(stands, gate.fail_on),
+        exit_code=exit_code(stands, gate.fail_on, looked=not report.lacking),
         reason=report.summary,
         waived=sum(finding.waived is not None for finding in report.findings),
         digest=report.subject.digest,
@@ -138,6 +138,7 @@ def _below(rows: Sequence[Row], fail_on: FailOn) -> list[str]:
         if row.standing != row.verdict:
             count = f"{row.waived} waived finding{'s' if row.waived > 1 else ''}"
             lines.append(f"{whose}the verdict is {row.verdict}; {count} aside it is {row.standing}, which counts")
-        if row.exit_code == CLEAN and row.standing == "suspicious":
-            lines.append(f"{whose}the verdict is suspicious, below --fail-on {fail_on}: exit code 0")
+        if row.standing == "suspicious" and row.exit_code != FOUND:
+            why = "" if row.exit_code == CLEAN else ", because a stage that a clean verdict needs did not run"
+            lines.append(f"{whose}the verdict is suspicious, below --fail-on {fail_on}: exit code {row.exit_code}{why}")
     return lines
