@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -201,27 +202,33 @@ def test_the_configuration_and_the_waivers_of_the_page_are_valid(tmp_path):
 
 def test_every_shell_example_is_one_that_is_run_here():
     assert len(blocks("sh")) == 3
-    assert len(blocks("yaml")) == 3
+    assert len(blocks("yaml")) == 4
 
 
-def test_the_hook_takes_the_files_that_git_has_and_says_so_with_its_exit_code(project):
-    """pre-commit itself, where it is installed: the hook from this checkout, run in another repository."""
+def hooked(project: Path, changed: str = "") -> Callable[[], subprocess.CompletedProcess[str]]:
+    """pre-commit itself, where it is installed: the hook from this checkout, run in another repository.
+
+    What is returned commits the models. `changed` stands in place of the `args` of the example.
+    """
     tool = shutil.which("pre-commit")
     if tool is None:
         pytest.skip("pre-commit is not installed")
     config = block("yaml", "repos:").replace("https://example.org/OWNER/bdscan", "local")
     entry = HOOKS.partition("- id: bdscan-system\n")[2].replace("\n  ", "\n        ")
-    config = config.replace("    rev: COMMIT\n", "").replace(
-        "- id: bdscan-system\n", f"- id: bdscan-system\n      {entry}"
-    )
+    config = config.replace("    rev: COMMIT\n", "")
+    if changed:
+        config = config.replace("        args: [--samples, images/]\n", changed)
+        entry = re.sub(r"files: .*\n *", "", entry)
+    config = config.replace("- id: bdscan-system\n", f"- id: bdscan-system\n      {entry}")
     (project / ".pre-commit-config.yaml").write_text(config)
     quiet = {"GIT_CONFIG_GLOBAL": os.devnull, "PRE_COMMIT_HOME": str(project / "home")}
-
-    def commit() -> subprocess.CompletedProcess[str]:
-        who = "-c user.name=t -c user.email=t@example.org -c core.hooksPath=.git/hooks"
-        return bash(f"git add models && git {who} commit -qm models", **quiet)
-
+    who = "-c user.name=t -c user.email=t@example.org -c core.hooksPath=.git/hooks"
     assert bash(f"git init -q . && {tool} install", **quiet).returncode == 0
+    return lambda: bash(f"git add models && git {who} commit -qm models", **quiet)
+
+
+def test_the_hook_takes_the_files_that_git_has_and_says_so_with_its_exit_code(project):
+    commit = hooked(project)
     done = commit()
     assert done.returncode == 0, done.stdout + done.stderr
     (project / "models" / "backdoor.onnx").write_bytes(b"x")
@@ -229,7 +236,19 @@ def test_the_hook_takes_the_files_that_git_has_and_says_so_with_its_exit_code(pr
     done = commit()
     assert done.returncode == 1
     assert "1 backdoor" in done.stderr + done.stdout or "Backdoor found" in done.stderr + done.stdout
-    assert bash("git log --oneline", **quiet).stdout.count("\n") == 1, "the commit with the backdoor was refused"
+    assert bash("git log --oneline").stdout.count("\n") == 1, "the commit with the backdoor was refused"
+
+
+def test_the_hook_for_a_folder_sees_weights_beside_a_model(project):
+    commit = hooked(project, block("yaml", "pass_filenames"))
+    (project / "models" / "notes.txt").write_bytes(b"x")
+    assert commit().returncode == 0
+    (project / ".git" / "info" / "exclude").write_text("backdoor.onnx\n")  # as if it was there before
+    (project / "models" / "backdoor.onnx").write_bytes(b"x")
+    (project / "models" / "backdoor.onnx.data").write_bytes(b"x")
+    done = commit()
+    assert done.returncode == 1
+    assert "1 backdoor" in done.stderr + done.stdout
 
 
 def test_the_image_runs_as_nobody_special():
