@@ -15,6 +15,7 @@ mapfile -t arguments < <(lines "${ARGUMENTS:-}")
 [ -z "${SAMPLES:-}" ] || arguments+=(--samples "$SAMPLES")
 
 mkdir -p "$REPORTS" || exit 2
+rm -f -- "$REPORTS"/*.sarif "$REPORTS/summary.md" # an earlier run's would be uploaded as this one's
 bdscan scan "${models[@]}" "${arguments[@]}" --summary "$REPORTS/summary.md" \
   -o "$REPORTS/{path}.json" -o "$REPORTS/{path}.html" -o "$REPORTS/{path}.sarif"
 code=$?
