@@ -102,9 +102,14 @@ def make_repair_settings(**values: object) -> RepairSettings:
 
 
 def repair_to(
-    settings: RepairSettings, output: str, progress: Progress | None = None
+    settings: RepairSettings,
+    output: str,
+    progress: Progress | None = None,
+    enough: threading.Event | None = None,
 ) -> tuple[Repair, tuple[str, ...]]:
     """Repair in a worker process; the account of it, and the files that were written.
+
+    Once `enough` is set, training ends with the round that runs, and what there is by then is verified and written.
 
     Raises `UsageError` where a file cannot be used or `output` cannot be written (before the work), `CannotJudge` where
     the model cannot be repaired.
@@ -119,7 +124,7 @@ def repair_to(
         atomic.probe(output)
     except OSError as error:
         raise UsageError(f"--output {output}: cannot be written ({error.strerror}); choose another place") from None
-    with repair_isolated(settings, progress or _quietly) as (result, private):
+    with repair_isolated(settings, progress or _quietly, enough) as (result, private):
         result = named(result, output)
         largest = sum(file.bytes for file in result.before.subject.files if file.role in ("model", "sidecar"))
         try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bdscan.cli.main import app
+from bdscan.cli.repair import interrupted
 from bdscan.formats import repair_html
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "formats"))
@@ -55,7 +58,7 @@ def faked(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "r.json").write_text("{}")
 
-    def repair_to(settings, output, progress):
+    def repair_to(settings, output, progress, enough):
         calls.append(output)
         return sample_repair.repaired(), (output,)
 
@@ -109,3 +112,41 @@ def test_a_scan_and_its_repair_through_the_worker(tmp_path):
     assert account["after"]["isolation"]["level"] == account["before"]["isolation"]["level"]
     again = CliRunner().invoke(app, ["scan", str(new), "--samples", SAMPLES, "-q"])
     assert again.exit_code == 0
+
+
+def test_a_first_interrupt_is_enough_and_a_second_one_ends_all(capfd):
+    with interrupted(keep_best=True) as enough:
+        assert not enough.is_set()
+        signal.raise_signal(signal.SIGINT)
+        assert enough.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert "Ctrl-C again ends without a result" in capfd.readouterr().err
+    with interrupted(keep_best=False) as enough, pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    assert not enough.is_set()
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.slow
+def test_an_interrupt_keeps_what_there_is_and_verifies_it(tmp_path):
+    """The whole command: interrupted in the first search, so one round of unlearning, then the proof as ever."""
+    scan = [sys.executable, "-m", "bdscan.cli.main", "scan", MODEL, "--samples", SAMPLES, "-o", "r.json", "-q"]
+    subprocess.run(scan, cwd=tmp_path, check=False)
+    command = [sys.executable, "-m", "bdscan.cli.main", "repair", MODEL, "--samples", SAMPLES]
+    command += ["--report", "r.json", "-o", "new.onnx", "--keep-best"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if line.startswith("bdscan: load done"):
+                process.send_signal(signal.SIGINT)
+        process.wait()
+    said = "".join(lines)
+    assert "ending with the round that runs" in said
+    assert process.returncode in (0, 1), said
+    assert "search 3 done" not in said
+    account = json.loads((tmp_path / "new.onnx.repair.json").read_text())
+    assert len(account["rounds"]) == 1
+    assert account["after"]["verdict"]

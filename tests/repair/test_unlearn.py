@@ -11,7 +11,8 @@ from torch import Tensor
 
 from bdscan.intake.classifier import Scannable
 from bdscan.intake.load import load
-from bdscan.repair import measure
+from bdscan.repair import measure, rounds
+from bdscan.repair.fresh import Fresh
 from bdscan.repair.planted import Planted
 from bdscan.repair.stretch import WAYS, stretch
 from bdscan.repair.student import frozen, student_of
@@ -105,3 +106,17 @@ def test_the_stretch_goes_as_far_as_accuracy_holds(badnets: Scannable) -> None:
     end = worse.weights[-1].detach().clone()
     assert stretch(worse, start, [trigger], *held, 0.05, 0) == WAYS[0]
     assert torch.allclose(worse.weights[-1] - start[-1], WAYS[0] * (end - start[-1]), atol=1e-6)
+
+
+def test_once_it_is_enough_no_search_and_no_other_round_begins(badnets: Scannable, monkeypatch) -> None:
+    """`small` is never empty: without `enough` all rounds would run."""
+    trained: list[int] = []
+    found = Fresh(Planted(TARGET, (), "sparse", corner), 0.1)
+    monkeypatch.setattr(rounds, "unlearn", lambda *given: trained.append(len(given[4])))
+    monkeypatch.setattr(rounds, "invert", lambda *given: [found])
+    monkeypatch.setattr(rounds, "stretch", lambda *given: 1.0)
+    given = (badnets, [found.trigger], rounds.Plan(), 0, lambda stage, share: None)
+    _, done = rounds.repair_weights(*given, enough=lambda: True)
+    assert (len(done), trained) == (1, [1])
+    _, done = rounds.repair_weights(*given)
+    assert (len(done), trained[1]) == (rounds.Plan().most, 1 + rounds.Plan().searches)

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -60,6 +65,9 @@ def repair(
     memory_gb: given.MemoryGb = 16,
     time_limit: given.TimeLimit = 3600,
     require_sandbox: given.RequireSandbox = False,
+    keep_best: Annotated[
+        bool, typer.Option("--keep-best", help="Ctrl-C ends the training; the best so far is verified and written.")
+    ] = False,
     quiet: given.Quiet = False,
     debug: given.Debug = False,
 ) -> None:
@@ -93,8 +101,8 @@ def repair(
                 raise UsageError(f"--output {output}: this is an input and would be overwritten; choose another name")
         if html is not None:
             _check_page(html, inputs, output)
-        with progress.shown(quiet, [model]) as shown:
-            result, written = api.repair_to(settings, output, shown.watch(0))
+        with progress.shown(quiet, [model]) as shown, interrupted(keep_best) as enough:
+            result, written = api.repair_to(settings, output, shown.watch(0), enough)
         if not quiet:
             show(result)
             for path in written:
@@ -107,6 +115,24 @@ def repair(
             if not quiet:
                 note(f"wrote {html}")
     raise typer.Exit(CLEAN if result.outcome == "repaired" else FOUND)
+
+
+@contextmanager
+def interrupted(keep_best: bool) -> Iterator[threading.Event]:
+    """An event that a first Ctrl-C sets, where asked for; a second one is an interrupt as ever."""
+    enough = threading.Event()
+
+    def first(number: int, frame: FrameType | None) -> None:
+        enough.set()
+        signal.signal(signal.SIGINT, before)
+        note("ending with the round that runs, then verifying; Ctrl-C again ends without a result")
+
+    before = signal.signal(signal.SIGINT, first) if keep_best else signal.getsignal(signal.SIGINT)
+    try:
+        yield enough
+    finally:
+        if keep_best:
+            signal.signal(signal.SIGINT, before)
 
 
 def _check_page(html: str, inputs: list[str], output: str) -> None:

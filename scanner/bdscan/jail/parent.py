@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
 
@@ -19,7 +19,7 @@ from bdscan.errors import CannotJudge, UsageError
 from bdscan.formats.text import shorten, visible
 from bdscan.jail import scratch
 from bdscan.jail.environment import worker_environment
-from bdscan.jail.wire import Failure, Reader, Step, WireError
+from bdscan.jail.wire import ENOUGH, Failure, Reader, Step, WireError
 from bdscan.mitigate.outcome import Profile
 from bdscan.repair.outcome import Repair
 from bdscan.report import Report
@@ -66,12 +66,16 @@ def run_isolated(settings: Settings, progress: Progress, stop: threading.Event |
 
 
 @contextmanager
-def repair_isolated(settings: RepairSettings, progress: Progress) -> Iterator[tuple[Repair, Path]]:
+def repair_isolated(
+    settings: RepairSettings, progress: Progress, enough: threading.Event | None = None
+) -> Iterator[tuple[Repair, Path]]:
     """Repair in a worker process; its account, validated, and its private folder, gone when the context ends.
+
+    Soon after `enough` is set, training ends with the round that runs, and the worker goes on with what there is.
 
     The worker itself has gone before. What it wrote is not to be trusted: neither kind nor size of any file.
     """
-    with _answered(settings, progress) as (answer, private):
+    with _answered(settings, progress, enough=enough) as (answer, private):
         if not isinstance(answer, Repair):
             raise WorkerFailed(OTHER_ANSWER)
         yield answer, private
@@ -88,7 +92,10 @@ def profile_isolated(settings: ProfileSettings, progress: Progress) -> Iterator[
 
 @contextmanager
 def _answered(
-    settings: Settings, progress: Progress, stop: threading.Event | None = None
+    settings: Settings,
+    progress: Progress,
+    stop: threading.Event | None = None,
+    enough: threading.Event | None = None,
 ) -> Iterator[tuple[Answer, Path]]:
     stop = stop or threading.Event()
     if stop.is_set():
@@ -101,7 +108,7 @@ def _answered(
             finally:
                 os.close(sending)
             try:
-                answer = _listen(worker, receiving, settings.time_limit, private, progress, stop, log)
+                answer = _listen(worker, receiving, settings.time_limit, private, progress, stop, log, enough)
             finally:
                 _end(worker)
         finally:
@@ -137,6 +144,7 @@ def _listen(
     progress: Progress,
     stop: threading.Event,
     log: IO[bytes],
+    enough: threading.Event | None = None,
 ) -> Answer:
     reader, deadline = Reader(), time.monotonic() + time_limit
     look = time.monotonic() + BETWEEN_LOOKS
@@ -145,6 +153,9 @@ def _listen(
         while (left := deadline - time.monotonic()) > 0:
             if stop.is_set():
                 raise Stopped
+            if enough is not None and enough.is_set():
+                enough = None
+                _say_enough(worker)
             if time.monotonic() >= look:
                 look = time.monotonic() + BETWEEN_LOOKS
                 if scratch.overfull(private):
@@ -167,6 +178,13 @@ def _listen(
     raise CannotJudge(
         f"no verdict within the time limit of {time_limit:g} s; raise --time-limit or choose a smaller --budget"
     )
+
+
+def _say_enough(worker: subprocess.Popen[bytes]) -> None:
+    assert worker.stdin is not None
+    with suppress(BrokenPipeError):  # it has ended; its channel says how
+        worker.stdin.write(ENOUGH)
+        worker.stdin.flush()
 
 
 def _end(worker: subprocess.Popen[bytes]) -> None:

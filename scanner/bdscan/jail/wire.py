@@ -19,6 +19,7 @@ from bdscan.saved import Invalid, validated
 
 HEADER: Final = struct.Struct(">cI")
 KIB, MIB = 2**10, 2**20
+ENOUGH: Final = b"."  # to the worker, on its stdin: go on with what a repair has by now
 MESSAGE_LENGTH: Final = 2_000
 TRACE_LENGTH: Final = 20_000
 

@@ -22,12 +22,13 @@ from bdscan.errors import CannotJudge, UsageError
 from bdscan.jail.compute import deterministic, uses_cuda
 from bdscan.jail.limits import apply_limits
 from bdscan.jail.sandbox import COMPLETE, enter
-from bdscan.jail.wire import MESSAGE_LENGTH, TRACE_LENGTH, Failure, Frame, Step, encode
+from bdscan.jail.wire import ENOUGH, MESSAGE_LENGTH, TRACE_LENGTH, Failure, Frame, Step, encode
 from bdscan.mitigate.outcome import Profile
 from bdscan.repair.outcome import Repair
 from bdscan.report import Isolation, Report
 from bdscan.settings import ProfileSettings, RepairSettings, Settings
 
+_enough = threading.Event()  # the parent said `ENOUGH`
 SETTINGS_LENGTH: Final = 1_000_000
 BETWEEN_STEPS: Final = 0.05  # seconds: a loop may report every iteration, a terminal needs twenty a second
 NO_MEMORY: Final = ("can't allocate memory", "out of memory", "bad_alloc", "bad allocation", "cannot allocate memory")
@@ -42,7 +43,7 @@ def main() -> int:
         try:
             settings = _settings(sys.stdin.buffer.readline(SETTINGS_LENGTH))
             walls = enter(settings, os.environ["TMPDIR"])
-            threading.Thread(target=_end_with_parent, daemon=True).start()
+            threading.Thread(target=_hear_parent, daemon=True).start()
             _require(settings, walls)
             send(_scan(settings, walls, _throttled(send)))
         except Exception as error:
@@ -86,7 +87,7 @@ def _scan(settings: Settings, walls: Isolation, progress: Callable[[str, float],
 def _repair(settings: RepairSettings, isolation: Isolation, progress: Callable[[str, float], None]) -> Repair:
     from bdscan.repair.run import run
 
-    repair = run(settings, os.environ["TMPDIR"], progress)
+    repair = run(settings, os.environ["TMPDIR"], progress, _enough.is_set)
     return repair.model_copy(update={"after": _signed(repair.after, isolation)})
 
 
@@ -143,9 +144,10 @@ def _throttled(send: Callable[[Frame], None]) -> Callable[[str, float], None]:
     return progress
 
 
-def _end_with_parent() -> None:
-    """The parent keeps our stdin open and never writes to it again: its end is the parent's end, however it came."""
-    sys.stdin.buffer.read(1)
+def _hear_parent() -> None:
+    """The end of our stdin is the parent's end, however it came. Before that the parent may say `ENOUGH`."""
+    while sys.stdin.buffer.read(1) == ENOUGH:
+        _enough.set()
     os._exit(1)
 
 

@@ -23,6 +23,7 @@ from bdscan.repair.student import Student, frozen, student_of
 from bdscan.repair.unlearn import Recipe, unlearn
 
 Progress = Callable[[str, float], None]
+Enough = Callable[[], bool]  # whether the user wants to go on with what there is
 PLANTED = 0.5  # of the controls' median, on the original: what the backdoor made; larger ones are what classes have
 SMALL = 0.55  # on the repaired network: what is left of it
 
@@ -37,9 +38,17 @@ class Plan:
 
 
 def repair_weights(
-    subject: Scannable, triggers: Sequence[Planted], plan: Plan, seed: int, progress: Progress
+    subject: Scannable,
+    triggers: Sequence[Planted],
+    plan: Plan,
+    seed: int,
+    progress: Progress,
+    enough: Enough = lambda: False,
 ) -> tuple[Student, tuple[Round, ...]]:
-    """The repaired student and what each round saw. Trains on the search part; the held-out part says when to stop."""
+    """The repaired student and what each round saw. Trains on the search part; the held-out part says when to stop.
+
+    Once `enough` holds, no other search and no other round begins, and a round that has begun trains to its end.
+    """
     device = subject.classifier.device
     images, labels = subject.samples.part(subject.samples.search, device)
     held, truth = subject.samples.part(subject.samples.held_out, device)
@@ -53,6 +62,8 @@ def repair_weights(
 
     pool = list(triggers)
     for number in range(plan.searches):
+        if enough():
+            break
         found = search(subject.classifier, f"search {number + 1}", seed + 1000 + number)
         pool += [f.trigger for f in found if f.ratio < PLANTED]
     done: list[Round] = []
@@ -68,7 +79,7 @@ def repair_weights(
         hits = int(right(current, held, truth).sum())
         done.append(Round(triggers=len(pool), way=way, ratios=ratios, accuracy=Rate(hits=hits, n=len(truth))))
         small = [f.trigger for f in fresh if f.ratio < SMALL]
-        if not small:
+        if not small or enough():
             break
         pool += small
     return student, tuple(done)

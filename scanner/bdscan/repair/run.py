@@ -21,7 +21,7 @@ from bdscan.repair import measure
 from bdscan.repair.branch import cut_out
 from bdscan.repair.outcome import Accuracy, Cut, Repair, Round, TriggerEffect
 from bdscan.repair.planted import Planted, branches, planted
-from bdscan.repair.rounds import Plan, repair_weights
+from bdscan.repair.rounds import Enough, Plan, repair_weights
 from bdscan.repair.student import Student, frozen
 from bdscan.repair.write import write_like
 from bdscan.report import Report, Tool, Verdict
@@ -32,8 +32,10 @@ Progress = Callable[[str, float], None]
 WORKS = 0.1  # of the held-out images, of a trigger that is still there once the branch is gone
 
 
-def run(settings: RepairSettings, folder: str, progress: Progress) -> Repair:
+def run(settings: RepairSettings, folder: str, progress: Progress, enough: Enough = lambda: False) -> Repair:
     """Repair the model; the result lies in `folder` under `settings.name`, whatever the outcome.
+
+    `enough`: once it holds, training ends with the round that runs, and what there is is verified as ever.
 
     Raises:
         UsageError: the report names nothing to repair, or is not of this model.
@@ -49,7 +51,7 @@ def run(settings: RepairSettings, folder: str, progress: Progress) -> Repair:
     progress("load", 1.0)
     subject = intake.scannable
     path = Path(folder) / settings.name
-    repaired = mend(subject, before, triggers, settings, path, progress)
+    repaired = mend(subject, before, triggers, settings, path, progress, enough)
 
     held_out = subject.samples.part(subject.samples.held_out, subject.classifier.device)
     progress("measure", 0.0)
@@ -108,10 +110,11 @@ def mend(
     settings: RepairSettings,
     path: Path,
     progress: Progress,
+    enough: Enough = lambda: False,
 ) -> Repaired:
     """Cut the branches that the report finds, unlearn the triggers that are left, and write the result to `path`."""
     if not branches(before):
-        student, rounds = repair_weights(subject, triggers, Plan(), settings.seed, progress)
+        student, rounds = repair_weights(subject, triggers, Plan(), settings.seed, progress, enough)
         write_like(student.network, Path(settings.model), path)
         return Repaired(frozen(student), tuple(triggers), student, rounds)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # external weights cannot be written over themselves
@@ -124,7 +127,7 @@ def mend(
         if not left:
             write_model(path, parse(half), half)
             return Repaired(rest.classifier, cut=cut)
-        student, rounds = repair_weights(rest, left, Plan(), settings.seed, progress)
+        student, rounds = repair_weights(rest, left, Plan(), settings.seed, progress, enough)
         write_like(student.network, half, path)
     return Repaired(frozen(student), left, student, rounds, cut)
 
