@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,8 +50,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if zipped:
         check_archive(path)
     try:
-        with torch.serialization.safe_globals(list(allowed_globals())):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        content = _load(path)
     except MemoryError:
         raise
     except Exception as error:  # the unpickler meets hostile bytes: any type of error may come out
@@ -63,6 +63,15 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except Exception as error:  # objects put together by the file behave as it likes
         raise CannotJudge(f"model {path}: what it holds cannot be read ({one_line(error)})") from None
     return found
+
+
+def _load(path: Path) -> Any:
+    """Tensors alone where that is all there is: the classes of whole modules are known only once torchvision is."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        with torch.serialization.safe_globals(list(allowed_globals())):
+            return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def read_safetensors(path: Path) -> Checkpoint:
