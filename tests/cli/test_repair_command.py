@@ -114,7 +114,15 @@ def test_a_scan_and_its_repair_through_the_worker(tmp_path):
     assert again.exit_code == 0
 
 
-def test_a_first_interrupt_is_enough_and_a_second_one_ends_all(capfd):
+@pytest.fixture
+def interrupts():
+    """As in a terminal: they may be ignored where the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_first_interrupt_is_enough_and_a_second_one_ends_all(capfd, interrupts):
     with interrupted(keep_best=True) as enough:
         assert not enough.is_set()
         signal.raise_signal(signal.SIGINT)
@@ -130,7 +138,7 @@ def test_a_first_interrupt_is_enough_and_a_second_one_ends_all(capfd):
 
 
 @pytest.mark.slow
-def test_an_interrupt_keeps_what_there_is_and_verifies_it(tmp_path):
+def test_an_interrupt_keeps_what_there_is_and_verifies_it(tmp_path, interrupts):
     """The whole command: interrupted in the first search, so one round of unlearning, then the proof as ever."""
     scan = [sys.executable, "-m", "bdscan.cli.main", "scan", MODEL, "--samples", SAMPLES, "-o", "r.json", "-q"]
     subprocess.run(scan, cwd=tmp_path, check=False)

@@ -99,13 +99,13 @@ def call(job: Job, order: bytes, *, cpus: int, gpus: int, stop: threading.Event,
     if not _has({"CPU": cpus, "GPU": gpus}):
         wanted = f"{cpus} CPUs" + (f" and {gpus} GPU" if gpus else "")
         raise UsageError(f"--executor ray: no node of the cluster has {wanted}; lower --threads or choose --device cpu")
-    remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(job)
+    remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(interruptible)
     death = ""
     for attempt in range(ATTEMPTS):
         if stop.is_set():
             raise Stopped
         try:
-            return _awaited(ray, remote.remote(order), stop)
+            return _awaited(ray, remote.remote(job, order), stop)
         except RayTaskError as error:
             raise WorkerFailed(f"the job failed on its Ray node ({_last_line(error)})", str(error)) from None
         except RayError as error:
@@ -113,6 +113,12 @@ def call(job: Job, order: bytes, *, cpus: int, gpus: int, stop: threading.Event,
             if attempt + 1 < ATTEMPTS:
                 say(f"a Ray worker died ({type(error).__name__}); its job runs once more")
     raise WorkerFailed(f"the Ray worker died {ATTEMPTS} times, so nothing is judged ({death})")
+
+
+def interruptible(job: Job, order: bytes) -> bytes:
+    """`job(order)` on a node. Where Ray was started with interrupts ignored (`nohup`, `&`), it would outlive a cancel."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    return job(order)
 
 
 def _awaited(ray: Any, reference: Any, stop: threading.Event) -> bytes:
