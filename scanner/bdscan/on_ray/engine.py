@@ -116,7 +116,7 @@ def call(job: Job, order: bytes, *, cpus: int, gpus: int, stop: threading.Event,
 
 
 def interruptible(job: Job, order: bytes) -> bytes:
-    """`job(order)` on a node. Where Ray was started with interrupts ignored (`nohup`, `&`), it would outlive a cancel."""
+    """`job(order)` on a node. It would outlive a cancel where Ray was started with interrupts ignored (`nohup`)."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     return job(order)
 
