@@ -159,9 +159,13 @@ def test_the_action_writes_sarif_and_passes_the_code_on_to_its_last_step(project
 
 
 def test_the_action_uploads_nothing_where_nothing_was_scanned(project):
+    (project / "bdscan-reports").mkdir()
+    for name in ("old.sarif", "summary.md"):
+        (project / "bdscan-reports" / name).write_text("of an earlier run")
     done, outputs, summary = action(project, MODELS="none/*.onnx")
     assert (done, outputs["exit-code"], outputs["sarif"]) == (0, "2", "false")
     assert "before any model was scanned" in summary
+    assert "earlier run" not in summary
 
 
 def test_words_with_spaces_and_shell_characters_stay_words(project):
