@@ -124,41 +124,45 @@ def test_the_masked_inversion_needs_a_mask_and_keeps_its_candidates_inside() -> 
 
 
 def test_few_labels_are_all_examined_and_of_many_the_ranked_ones_and_controls() -> None:
-    assert universal.choose_labels(10, (3,), frozenset(), 0) == list(range(10))
+    assert universal.choose_labels(10, (3,), frozenset(), Budget("standard")) == list(range(10))
     ranking = (700, 5, 999, *range(20, 40))
-    many = universal.choose_labels(1000, ranking, frozenset(), 0)
+    many = universal.choose_labels(1000, ranking, frozenset(), Budget("standard"))
     assert {700, 5, 999} <= set(many)
-    assert len(many) == len(set(many)) == universal.RANKED + universal.RANDOM
+    assert len(many) == len(set(many)) == universal.SOME["standard"]
     assert set(many) - set(ranking), "controls"
-    assert many == universal.choose_labels(1000, ranking, frozenset(), 0)
-    assert len(universal.choose_labels(1000, (), frozenset(), 0)) == len(many)
-    assert len(universal.choose_labels(43, ranking, frozenset(), 0, few=True)) == universal.FEW
+    assert many == universal.choose_labels(1000, ranking, frozenset(), Budget("standard"))
+    assert len(universal.choose_labels(1000, (), frozenset(), Budget("standard"))) == len(many)
+    assert len(universal.choose_labels(43, ranking, frozenset(), Budget("standard"), few=True)) == universal.FEW
     present = frozenset(range(100, 110))
-    assert present < set(universal.choose_labels(1000, (100, 101), present, 0)), "those with samples are the controls"
+    assert present < set(universal.choose_labels(1000, (100, 101), present, Budget("standard"))), (
+        "those with samples are the controls"
+    )
 
 
 def test_the_pairs_asked_for() -> None:
-    every = pairs.choose(10, Hints(), "standard")
+    every = pairs.choose(10, range(10), Hints(), "standard")
     assert len(every) == 90
     assert all(s != t for s, t in every)
     ranked = Hints(ranking=(7, 3, 9, 1, 2))
-    some = pairs.choose(43, ranked, "standard")
+    some = pairs.choose(43, range(43), ranked, "standard")
     assert {t for _, t in some} == {7, 3, 9, 1}
     assert len(some) == 4 * 42
-    quick = pairs.choose(1000, ranked, "quick")
+    quick = pairs.choose(1000, range(1000), ranked, "quick")
     assert {t for _, t in quick} == {7, 3}
     assert len({s for s, _ in quick}) <= pairs.SOURCES["quick"]
+    few = pairs.choose(1000, [5, 300, 700, 999], ranked, "quick")
+    assert {s for s, _ in few} == {5, 300, 700, 999}, "sources are classes that have images"
 
 
 def test_a_target_with_a_confirmed_universal_trigger_needs_no_pairs() -> None:
-    left = pairs.choose(10, Hints(ranking=(7, 3, 9, 1, 2), planted=frozenset({7})), "standard")
+    left = pairs.choose(10, range(10), Hints(ranking=(7, 3, 9, 1, 2), planted=frozenset({7})), "standard")
     assert {t for _, t in left} == {3, 9}
     assert len(left) == 2 * 9, "from the planted target too"
 
 
 def test_a_pair_stands_out_against_row_column_and_reverse() -> None:
     rng = np.random.default_rng(0)
-    every = pairs.choose(10, Hints(), "standard")
+    every = pairs.choose(10, range(10), Hints(), "standard")
     rows, columns = rng.normal(0, 0.5, 10), rng.normal(0, 0.5, 10)
     log = np.array([3 + rows[s] + columns[t] + rng.normal(0, 0.1) for s, t in every])
     log[every.index((4, 7))] -= 2.0  # planted: close in one direction

@@ -12,6 +12,7 @@ It is run for the smallest pairs and a few controls; the others are taken to shr
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -32,7 +33,11 @@ SECOND = {"quick": (40, 4), "standard": (50, 5), "thorough": (150, 8)}  # for th
 SHARE = 0.27  # of the pairs that go on to the second rung, with a third as many controls
 ALL_PAIRS = {"quick": 4, "standard": 12, "thorough": 12}  # classes up to which all pairs are inverted
 TARGETS = {"quick": 2, "standard": 4, "thorough": 12}  # else so many targets, from every source
-SOURCES = {"quick": 16, "standard": 48, "thorough": 48}  # else at most so many, evenly spaced over the classes
+SOURCES = {
+    "quick": 16,
+    "standard": 48,
+    "thorough": 48,
+}  # at most so many, evenly spaced over the classes that have images
 DRAWN = 12  # classes up to which a table of all pairs is shown
 KEEP = 6
 FEWEST = 3  # right images of a source, where there are so many: a trigger for one image is an adversarial example
@@ -48,8 +53,8 @@ about = About(
 )
 
 
-def choose(classes: int, hints: Hints, budget: BudgetName) -> list[tuple[int, int]]:
-    """The pairs (source, target), in a fixed order.
+def choose(classes: int, have: Sequence[int], hints: Hints, budget: BudgetName) -> list[tuple[int, int]]:
+    """The pairs (source, target), in a fixed order; `have` are the classes with images enough to be sources.
 
     To every target while there are few classes, else to the highest ranked ones. Where a universal trigger has been
     confirmed, half as many targets beside its own: the verdict stands, and what is left to find is a second trigger.
@@ -59,8 +64,8 @@ def choose(classes: int, hints: Hints, budget: BudgetName) -> list[tuple[int, in
         wanted = set(free[: max(TARGETS[budget] // 2, 1)])
     else:
         wanted = set(range(classes) if classes <= ALL_PAIRS[budget] else free[: TARGETS[budget]])
-    step = max(1, -(-classes // SOURCES[budget]))
-    return [(s, t) for s in range(0, classes, step) for t in range(classes) if s != t and t in wanted]
+    sources = have[:: max(1, -(-len(have) // SOURCES[budget]))]
+    return [(s, t) for s in sources for t in range(classes) if s != t and t in wanted]
 
 
 def pair_scores(pairs: list[tuple[int, int]], log_sizes: Array, classes: int) -> Array:
@@ -139,8 +144,7 @@ def run(subject: Scannable, budget: Budget, hints: Hints, progress: Progress) ->
     right = classifier.predict(images).argmax(1) == truth
     counts = torch.bincount(truth[right], minlength=classes)
     fewest = min(FEWEST, int(counts.max()))
-    have = set((counts >= fewest).nonzero()[:, 0].tolist())
-    pairs = [(s, t) for s, t in choose(classes, hints, budget.name) if s in have]
+    pairs = choose(classes, (counts >= fewest).nonzero()[:, 0].tolist(), hints, budget.name)
     if len(pairs) < 6:
         return CouldNotRun("fewer than six class pairs have correctly classified search images")
     task = pair_task(images, truth, right, pairs)

@@ -27,7 +27,7 @@ RANK = (25, 3)
 SECOND = {"quick": (20, 8), "standard": (30, 10), "thorough": (200, 32)}
 KEEP = 3
 MANY = 100  # classes beyond which only ranked labels and random controls are inverted
-RANKED, RANDOM = 8, 8
+SOME = {"quick": 12, "standard": 16, "thorough": 16}  # then half of them ranked, half controls
 FEW = 4  # labels of a stage that only refines: ranked ones and as many controls
 
 
@@ -63,7 +63,7 @@ def universal_task(images: Tensor, labels: Tensor, targets: list[int]) -> loop.T
 
 
 def choose_labels(
-    classes: int, ranking: tuple[int, ...], present: frozenset[int], seed: int, few: bool = False
+    classes: int, ranking: tuple[int, ...], present: frozenset[int], budget: Budget, few: bool = False
 ) -> list[int]:
     """All labels; for very many classes, or where `few` are wanted, the ranked ones and random controls.
 
@@ -72,9 +72,9 @@ def choose_labels(
     """
     if classes <= (FEW if few else MANY):
         return list(range(classes))
-    wanted = FEW if few else RANKED + RANDOM
+    wanted = FEW if few else SOME[budget.name]
     first = list(ranking[: wanted // 2])
-    order = np.random.default_rng(seed).permutation(classes).tolist()
+    order = np.random.default_rng(budget.seed).permutation(classes).tolist()
     rest = sorted((i for i in order if i not in first), key=lambda i: i not in present)
     return sorted(first + rest[: wanted - len(first)])
 
@@ -177,7 +177,7 @@ class UniversalInversion:
         if self.ranks and len(classifier.classes) > MANY:
             return CouldNotRun(f"more than {MANY} classes: too many to rank by inversion")
         present = frozenset(truth.tolist())
-        labels = choose_labels(len(classifier.classes), hints.ranking, present, budget.seed, few=few_labels)
+        labels = choose_labels(len(classifier.classes), hints.ranking, present, budget, few=few_labels)
         task = universal_task(images, truth, labels)
         if not bool(task.allowed.any(1).all()):
             return CouldNotRun("the search images are all of one class")
