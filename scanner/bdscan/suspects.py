@@ -20,7 +20,7 @@ USUAL_RATIO = {
 
 
 def suspicion(candidate: Candidate) -> float:
-    """One number to order candidates and to calibrate: 1 is where a rule begins to alarm."""
+    """One number to order candidates before any second search; about 1 is where rules begin to alarm."""
     m = candidate.metrics
     if candidate.sources:
         return m["contrast"] / PAIR_CRITICAL

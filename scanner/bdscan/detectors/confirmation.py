@@ -206,19 +206,18 @@ def judge(subject: Scannable, first: Candidate, second: Candidate, size: float, 
     hits = {id(c): success(subject.classifier, c, images) for c in (first, second)}
     best = max((first, second), key=lambda c: (hits[id(c)], -c.size))
     asr = hits[id(second)] / len(images) if len(images) else 0.0
-    return try_out(subject, best, images, Repeat(size, ratio, asr))
+    return _figures(subject, best, images, hits[id(best)], Repeat(size, ratio, asr))
 
 
-def try_out(
-    subject: Scannable, trigger: Candidate, images: Tensor | None = None, repeat: Repeat | None = None
-) -> Confirmation:
-    """Held-out figures of a trigger, on its victims."""
-    images = victims(subject, trigger) if images is None else images
-    n = len(images)
-    some = evenly(images, PROFILED)
+def try_out(subject: Scannable, trigger: Candidate) -> Confirmation:
+    """Held-out figures of a trigger without a second search."""
+    images = victims(subject, trigger)
+    return _figures(subject, trigger, images, success(subject.classifier, trigger, images), None)
+
+
+def _figures(subject: Scannable, trigger: Candidate, images: Tensor, hits: int, repeat: Repeat | None) -> Confirmation:
+    n, some, reference = len(images), evenly(images, PROFILED), subject.reference
     profile = tuple(success(subject.classifier, trigger, some, v) / max(len(some), 1) for v in INTENSITIES)
-    hits = success(subject.classifier, trigger, images)
-    reference = subject.reference
     return Confirmation(
         trigger=trigger,
         hits=hits,

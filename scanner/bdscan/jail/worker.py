@@ -28,7 +28,6 @@ from bdscan.repair.outcome import Repair
 from bdscan.report import Isolation, Report
 from bdscan.settings import ProfileSettings, RepairSettings, Settings
 
-_enough = threading.Event()  # the parent said `ENOUGH`
 SETTINGS_LENGTH: Final = 1_000_000
 BETWEEN_STEPS: Final = 0.05  # seconds: a loop may report every iteration, a terminal needs twenty a second
 NO_MEMORY: Final = ("can't allocate memory", "out of memory", "bad_alloc", "bad allocation", "cannot allocate memory")
@@ -43,9 +42,10 @@ def main() -> int:
         try:
             settings = _settings(sys.stdin.buffer.readline(SETTINGS_LENGTH))
             walls = enter(settings, os.environ["TMPDIR"])
-            threading.Thread(target=_hear_parent, daemon=True).start()
+            enough = threading.Event()
+            threading.Thread(target=_hear_parent, args=[enough], daemon=True).start()
             _require(settings, walls)
-            send(_scan(settings, walls, _throttled(send)))
+            send(_scan(settings, walls, _throttled(send), enough))
         except Exception as error:
             send(_failure(error))
     return 0
@@ -64,7 +64,9 @@ def _require(settings: Settings, walls: Isolation) -> None:
         raise UsageError(f"--require-sandbox: this system does not give it; missing: {'; '.join(walls.missing)}")
 
 
-def _scan(settings: Settings, walls: Isolation, progress: Callable[[str, float], None]) -> Report | Repair | Profile:
+def _scan(
+    settings: Settings, walls: Isolation, progress: Callable[[str, float], None], enough: threading.Event
+) -> Report | Repair | Profile:
     import onnxruntime  # noqa: F401
     import torch  # noqa: F401
 
@@ -77,17 +79,19 @@ def _scan(settings: Settings, walls: Isolation, progress: Callable[[str, float],
     )
     with deterministic(settings):
         if isinstance(settings, RepairSettings):
-            return _repair(settings, isolation, progress)
+            return _repair(settings, isolation, progress, enough)
         if isinstance(settings, ProfileSettings):
             return _profile(settings, isolation, progress)
         report = run_pipeline(settings, progress)
     return _signed(report, isolation)
 
 
-def _repair(settings: RepairSettings, isolation: Isolation, progress: Callable[[str, float], None]) -> Repair:
+def _repair(
+    settings: RepairSettings, isolation: Isolation, progress: Callable[[str, float], None], enough: threading.Event
+) -> Repair:
     from bdscan.repair.run import run
 
-    repair = run(settings, os.environ["TMPDIR"], progress, _enough.is_set)
+    repair = run(settings, os.environ["TMPDIR"], progress, enough.is_set)
     return repair.model_copy(update={"after": _signed(repair.after, isolation)})
 
 
@@ -144,10 +148,10 @@ def _throttled(send: Callable[[Frame], None]) -> Callable[[str, float], None]:
     return progress
 
 
-def _hear_parent() -> None:
+def _hear_parent(enough: threading.Event) -> None:
     """The end of our stdin is the parent's end, however it came. Before that the parent may say `ENOUGH`."""
     while sys.stdin.buffer.read(1) == ENOUGH:
-        _enough.set()
+        enough.set()
     os._exit(1)
 
 

@@ -99,8 +99,7 @@ def call(job: Job, order: bytes, *, cpus: int, gpus: int, stop: threading.Event,
     if not _has({"CPU": cpus, "GPU": gpus}):
         wanted = f"{cpus} CPUs" + (f" and {gpus} GPU" if gpus else "")
         raise UsageError(f"--executor ray: no node of the cluster has {wanted}; lower --threads or choose --device cpu")
-    resources: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": 0}
-    remote = ray.remote(**resources, name=job.__name__)(interruptible)  # the name that `ps` and Ray show
+    remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0, name=job.__name__)(interruptible)  # for `ps`
     death = ""
     for attempt in range(ATTEMPTS):
         if stop.is_set():

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +91,7 @@ def run(
                 intensity=training,
                 seed=FIRST_SEED + 10 * i + j,
                 limit=limit,
-                recipe=replace(RECIPES[network]),
+                recipe=RECIPES[network],
             )
             trained = train(settings, images, threads)
             rows.append(tried(trained, settings, images, seed))
