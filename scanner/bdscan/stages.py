@@ -74,7 +74,7 @@ def not_looked(story: Story, graph: bool) -> list[str]:
     return [name for name in (*NEEDED, *(("graph",) if graph else ())) if name not in ran]
 
 
-def not_examined(story: Story, lacking: list[str]) -> tuple[str, ...]:
+def not_examined(story: Story) -> tuple[str, ...]:
     fixed = (
         "Triggers of kinds that no family here can express, such as sample-specific ones and semantic objects.",
         "Behaviour on images unlike the samples.",
@@ -82,7 +82,8 @@ def not_examined(story: Story, lacking: list[str]) -> tuple[str, ...]:
     )
     skipped = [f"{s.name}: {s.reason}" for s in story.stages if s.outcome == "skipped"]
     failed = [f"{s.name} failed: {s.error}" for s in story.stages if s.outcome == "failed"]
-    return (*failed, *skipped, *fixed)
+    chosen = [f"{name}: {m.left_out}." for name, m in story.measured.items() if m.left_out]
+    return (*failed, *skipped, *chosen, *fixed)
 
 
 def one_line(error: Exception) -> str:

@@ -45,7 +45,7 @@ class Hints:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a detector returns when it ran."""
+    """What a detector returns when it ran; `left_out` says in words what it did not look at, if it chose."""
 
     statistics: tuple[Statistic, ...]
     evidence: tuple[Evidence, ...] = ()
@@ -53,6 +53,7 @@ class Measurement:
     scores: Mapping[int, float] = field(default_factory=dict)  # label -> suspicion, larger is more suspicious
     mask: Tensor | None = None
     candidates: tuple[Candidate, ...] = ()
+    left_out: str = ""
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,10 @@ about = About(
     title="Pairwise inversion",
     needs="input gradients and clean images of each class",
     finds="source-specific and all-to-all triggers",
-    misses="above 12 classes: targets that no cheaper stage ranks, and pairs no smaller than natural neighbours",
+    misses=(
+        "pairs no smaller than natural neighbours; above 12 classes (quick: 4), or beside a confirmed trigger,"
+        " also pairs to targets that no cheaper stage ranks high"
+    ),
     source="P1 (class pairs), median polish after Tukey",
 )
 
@@ -167,13 +170,15 @@ def run(subject: Scannable, budget: Budget, hints: Hints, progress: Progress) ->
     for (_, t), v in zip(pairs, contrast, strict=True):
         best_by_target[t] = max(best_by_target.get(t, -math.inf), float(v))
     top = keep[0]
+    targets = len({t for _, t in pairs})
     return Measurement(
         statistics=statistics,
         evidence=(matrix(subject, pairs, sizes, [pairs[i] for i in keep[:2]]),) if classes <= DRAWN else (),
         summary=(
             f"smallest for its row and column: {pairs[top][0]} to {pairs[top][1]} (contrast {contrast[top]:.1f});"
-            f" {len(pairs)} pairs to {len({t for _, t in pairs})} targets"
+            f" {len(pairs)} pairs to {targets} targets"
         ),
+        left_out=left_out(len(pairs), targets, classes),
         scores=best_by_target,
         candidates=tuple(
             candidate(
@@ -187,6 +192,13 @@ def run(subject: Scannable, budget: Budget, hints: Hints, progress: Progress) ->
             for place, row in zip(best, keep, strict=True)
         ),
     )
+
+
+def left_out(searched: int, targets: int, classes: int) -> str:
+    """What `choose` left out, in words; empty if every pair was searched."""
+    if searched == classes * (classes - 1):
+        return ""
+    return f"only {searched} of {classes * (classes - 1)} class pairs were searched, to {targets} of {classes} targets"
 
 
 def metrics(score: float, contrast: float, size: float, sizes: Array) -> dict[str, float]:
