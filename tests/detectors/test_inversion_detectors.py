@@ -22,6 +22,7 @@ from bdscan.settings import Settings
 QUICK, STANDARD = Budget("quick"), Budget("standard")
 BY_NAME = {d.about.name: d for d in registry.DETECTORS}
 SPARSE = BY_NAME["inversion.sparse"]
+SMALL, LARGE = 32 * 32, 224 * 224  # pixels
 
 
 def fixture(folder: Path, file: str, network: str) -> Scannable:
@@ -140,29 +141,32 @@ def test_few_labels_are_all_examined_and_of_many_the_ranked_ones_and_controls() 
 
 
 def test_the_pairs_asked_for() -> None:
-    every = pairs.choose(10, range(10), Hints(), "standard")
+    every = pairs.choose(10, range(10), Hints(), "standard", SMALL)
     assert len(every) == 90
     assert all(s != t for s, t in every)
     ranked = Hints(ranking=(7, 3, 9, 1, 2))
-    some = pairs.choose(43, range(43), ranked, "standard")
+    assert pairs.choose(10, range(10), ranked, "quick", SMALL) == every
+    assert {t for _, t in pairs.choose(10, range(10), ranked, "quick", LARGE)} == {7, 3}
+    assert pairs.choose(10, range(10), ranked, "standard", LARGE) == every
+    some = pairs.choose(43, range(43), ranked, "standard", SMALL)
     assert {t for _, t in some} == {7, 3, 9, 1}
     assert len(some) == 4 * 42
-    quick = pairs.choose(1000, range(1000), ranked, "quick")
+    quick = pairs.choose(1000, range(1000), ranked, "quick", LARGE)
     assert {t for _, t in quick} == {7, 3}
     assert len({s for s, _ in quick}) <= pairs.SOURCES["quick"]
-    few = pairs.choose(1000, [5, 300, 700, 999], ranked, "quick")
+    few = pairs.choose(1000, [5, 300, 700, 999], ranked, "quick", LARGE)
     assert {s for s, _ in few} == {5, 300, 700, 999}, "sources are classes that have images"
 
 
 def test_a_target_with_a_confirmed_universal_trigger_needs_no_pairs() -> None:
-    left = pairs.choose(10, range(10), Hints(ranking=(7, 3, 9, 1, 2), planted=frozenset({7})), "standard")
+    left = pairs.choose(10, range(10), Hints(ranking=(7, 3, 9, 1, 2), planted=frozenset({7})), "standard", SMALL)
     assert {t for _, t in left} == {3, 9}
     assert len(left) == 2 * 9, "from the planted target too"
 
 
 def test_a_pair_stands_out_against_row_column_and_reverse() -> None:
     rng = np.random.default_rng(0)
-    every = pairs.choose(10, range(10), Hints(), "standard")
+    every = pairs.choose(10, range(10), Hints(), "standard", SMALL)
     rows, columns = rng.normal(0, 0.5, 10), rng.normal(0, 0.5, 10)
     log = np.array([3 + rows[s] + columns[t] + rng.normal(0, 0.1) for s, t in every])
     log[every.index((4, 7))] -= 2.0  # planted: close in one direction

@@ -31,7 +31,8 @@ FAMILY = FAMILIES["sparse"]
 FIRST = {"quick": (40, 2), "standard": (50, 3), "thorough": (150, 5)}  # iterations, images
 SECOND = {"quick": (40, 4), "standard": (50, 5), "thorough": (150, 8)}  # for the smallest pairs and for controls
 SHARE = 0.27  # of the pairs that go on to the second rung, with a third as many controls
-ALL_PAIRS = {"quick": 4, "standard": 12, "thorough": 12}  # classes up to which all pairs are inverted
+ALL_PAIRS = 12  # classes up to which all pairs are inverted
+QUICK_PIXELS = 64 * 64  # a quick scan inverts all pairs of smaller images only: at 224x224 they would cost minutes
 TARGETS = {"quick": 2, "standard": 4, "thorough": 12}  # else so many targets, from every source
 SOURCES = {
     "quick": 16,
@@ -49,24 +50,27 @@ about = About(
     needs="input gradients and clean images of each class",
     finds="source-specific and all-to-all triggers",
     misses=(
-        "pairs no smaller than natural neighbours; above 12 classes (quick: 4), or beside a confirmed trigger,"
-        " also pairs to targets that no cheaper stage ranks high"
+        "pairs no smaller than natural neighbours; above 12 classes, beside a confirmed trigger, or in a quick scan of"
+        " large images also pairs to targets that no cheaper stage ranks high"
     ),
     source="P1 (class pairs), median polish after Tukey",
 )
 
 
-def choose(classes: int, have: Sequence[int], hints: Hints, budget: BudgetName) -> list[tuple[int, int]]:
+def choose(classes: int, have: Sequence[int], hints: Hints, budget: BudgetName, pixels: int) -> list[tuple[int, int]]:
     """The pairs (source, target), in a fixed order; `have` are the classes with images enough to be sources.
 
-    To every target while there are few classes, else to the highest ranked ones. Where a universal trigger has been
-    confirmed, half as many targets beside its own: the verdict stands, and what is left to find is a second trigger.
+    To every target while there are few classes and that is affordable, else to the highest ranked ones. Where a
+    universal trigger has been confirmed, half as many targets beside its own: the verdict stands, and what is left to
+    find is a second trigger.
     """
     free = [t for t in (hints.ranking or range(classes)) if t not in hints.planted]
     if hints.planted:
         wanted = set(free[: max(TARGETS[budget] // 2, 1)])
+    elif classes <= ALL_PAIRS and (budget != "quick" or pixels <= QUICK_PIXELS):
+        wanted = set(range(classes))
     else:
-        wanted = set(range(classes) if classes <= ALL_PAIRS[budget] else free[: TARGETS[budget]])
+        wanted = set(free[: TARGETS[budget]])
     sources = have[:: max(1, -(-len(have) // SOURCES[budget]))]
     return [(s, t) for s in sources for t in range(classes) if s != t and t in wanted]
 
@@ -147,7 +151,9 @@ def run(subject: Scannable, budget: Budget, hints: Hints, progress: Progress) ->
     right = classifier.predict(images).argmax(1) == truth
     counts = torch.bincount(truth[right], minlength=classes)
     fewest = min(FEWEST, int(counts.max()))
-    pairs = choose(classes, (counts >= fewest).nonzero()[:, 0].tolist(), hints, budget.name)
+    pairs = choose(
+        classes, (counts >= fewest).nonzero()[:, 0].tolist(), hints, budget.name, math.prod(images.shape[2:])
+    )
     if len(pairs) < 6:
         return CouldNotRun("fewer than six class pairs have correctly classified search images")
     task = pair_task(images, truth, right, pairs)
