@@ -23,6 +23,7 @@ from bdscan.zoo.judged import judged_backdoored, judged_clean
 from bdscan.zoo.references import references
 from bdscan.zoo.settings import RECIPES, Settings
 from bdscan.zoo.train import CARD, save, train
+from bdscan.zoo.tuned import tune_families
 
 Row = tuple[str, Attack | None, float]
 
@@ -116,6 +117,7 @@ def benchmark() -> tuple[Settings, ...]:
 PLANS: Mapping[str, Callable[[], tuple[Settings, ...]]] = {
     "scan-judge": scan_judge,
     "scan-tune": scan_tune,
+    "tune-families": tune_families,
     "hard-clean": hard_clean,
     "benchmark": benchmark,
     "references": references,
