@@ -8,7 +8,7 @@ from bdscan.detectors.confirmation import INTENSITIES, Confirmation, Repeat
 from bdscan.detectors.inversion.trigger import Candidate
 from bdscan.report import Statistic
 from bdscan.rules import Rule, for_trigger, margin
-from bdscan.score import LARGEST, NOT_SEARCHED_AGAIN, score
+from bdscan.score import LARGEST, NOT_SEARCHED_AGAIN, margins, score
 
 COMMON = {"severity": "low", "message": "m", "remedy": "r", "title": "t"}
 ALARM = Rule.model_validate(
@@ -53,28 +53,35 @@ def test_the_worst_bound_of_the_best_alternative_counts() -> None:
 def test_it_is_one_exactly_where_the_rule_fires(ratio: float, change: dict[str, float]) -> None:
     one = confirmed(found(**change), ratio)
     fired = for_trigger((ALARM,), "sparse", True, one.metrics) is not None
-    value = score((ALARM, WEAK), [one], [], [])
+    value = score(margins((ALARM, WEAK), [one], [], []))
     assert value is not None
     assert (value >= 1) == fired
 
 
 def test_without_a_second_search_it_stays_below_one() -> None:
-    assert score((ALARM,), [], [found()], []) == NOT_SEARCHED_AGAIN
-    assert score((ALARM,), [confirmed(found(), None)], [], []) == NOT_SEARCHED_AGAIN
-    assert score((ALARM,), [], [found(ratio=1.0)], []) == 0.5
+    assert score(margins((ALARM,), [], [found()], [])) == NOT_SEARCHED_AGAIN
+    assert score(margins((ALARM,), [confirmed(found(), None)], [], [])) == NOT_SEARCHED_AGAIN
+    assert score(margins((ALARM,), [], [found(ratio=1.0)], [])) == 0.5
 
 
 def test_weaknesses_and_other_families_do_not_count() -> None:
-    assert score((WEAK,), [confirmed(found())], [], []) == 0.0
-    assert score((ALARM,), [confirmed(found(family="warp"))], [], []) == 0.0
+    assert score(margins((WEAK,), [confirmed(found())], [], [])) == 0.0
+    assert score(margins((ALARM,), [confirmed(found(family="warp"))], [], [])) == 0.0
 
 
 def test_a_statistic_with_a_rule_counts_and_nothing_measured_is_no_score() -> None:
     branches = Statistic(name="graph.branches", detector="graph", value=2.0, description="d")
     other = Statistic(name="graph.nodes", detector="graph", value=50.0, description="d")
-    assert score((ALARM, BRANCH), [], [], [branches, other]) == 2.0
-    assert score((ALARM, BRANCH), [], [], [other]) is None
+    assert score(margins((ALARM, BRANCH), [], [], [branches, other])) == 2.0
+    assert score(margins((ALARM, BRANCH), [], [], [other])) is None
 
 
 def test_it_is_a_number_that_json_can_hold() -> None:
-    assert score((ALARM,), [confirmed(found(gap=0.0))], [], []) == LARGEST
+    assert score(margins((ALARM,), [confirmed(found(gap=0.0))], [], [])) == LARGEST
+
+
+def test_families_targets_and_pairs_are_apart_and_the_best_of_each_counts() -> None:
+    universal, other = confirmed(found()), found(ratio=1.0)
+    near = margins((ALARM, BRANCH), [universal], [found(), other], [])
+    assert set(near) == {("sparse", 3, ())}
+    assert near["sparse", 3, ()] == score(margins((ALARM,), [universal], [], []))

@@ -16,17 +16,18 @@ import torch
 from bdscan import __version__, judge, report
 from bdscan.calibration import load_references
 from bdscan.confirming import Confirming
-from bdscan.detectors.common import evenly
+from bdscan.detectors import confirmation
+from bdscan.detectors.common import evenly, label_of
 from bdscan.detectors.interface import Budget
 from bdscan.detectors.inversion import pairs
 from bdscan.detectors.registry import DETECTORS, chosen
 from bdscan.errors import UsageError
-from bdscan.intake.classifier import Samples
+from bdscan.intake.classifier import Samples, Scannable
 from bdscan.intake.load import load
 from bdscan.intake.speed import fast
 from bdscan.resources import resource
 from bdscan.rules import decide, describe_rules, load_rules
-from bdscan.score import score as score_of
+from bdscan.score import Found, margins, score
 from bdscan.settings import Settings
 from bdscan.stages import Progress, Story, not_examined, not_looked, run_stage
 
@@ -72,13 +73,14 @@ def run(settings: Settings, progress: Progress) -> report.Report:
     lacking = not_looked(story, graph=subject.classifier.graph is not None)
     verdict = decide(findings, could_look=not lacking)
     statistics = tuple(s for m in story.measured.values() for s in m.statistics)
-    score = score_of(rules, story.confirmed, confirming.candidates(), statistics)
+    near = margins(rules, story.confirmed, confirming.candidates(), statistics)
+    statistics += tuple(margin_statistic(subject, found, value) for found, value in near.items())
     return report.Report(
         tool=report.Tool(version=__version__),
         verdict=verdict,
         summary=summarise(verdict, findings, lacking),
-        score=score,
-        p_value=None if settings.rules else references.p_value(score, settings.budget),
+        score=score(near),
+        p_value=None if settings.rules else references.p_value(score(near), settings.budget),
         subject=intake.subject,
         samples=intake.samples,
         findings=tuple(findings),
@@ -109,6 +111,18 @@ def lighter(samples: Samples) -> Samples:
         return evenly(part[samples.labels[part].argsort(stable=True)], MOST_IMAGES) if len(part) > MOST_IMAGES else part
 
     return replace(samples, search=cut(samples.search), held_out=cut(samples.held_out))
+
+
+def margin_statistic(subject: Scannable, found: Found, value: float) -> report.Statistic:
+    family, target, sources = found
+    return report.Statistic(
+        name=f"{family}.margin",
+        detector=confirmation.about.name,
+        value=value,
+        target=None if target is None else label_of(subject, target),
+        sources=tuple(label_of(subject, source) for source in sources),
+        description="how near the nearest rule came to an alarm, on its worst bound; 1 and more is one",
+    )
 
 
 def summarise(verdict: report.Verdict, findings: list[report.Finding], lacking: list[str]) -> str:

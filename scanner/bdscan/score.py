@@ -1,4 +1,4 @@
-"""One number for a model: how near anything that was measured comes to an alarm. 1 and more is one."""
+"""How near anything that was measured comes to an alarm, 1 and more being one; the largest is the model's score."""
 
 from __future__ import annotations
 
@@ -11,27 +11,43 @@ from bdscan.rules import Rule, applies, margin
 
 LARGEST = 100.0
 NOT_SEARCHED_AGAIN = 0.99  # at most: without a second search there is no alarm
+Found = tuple[str, int | None, tuple[int, ...]]  # family (`pair` for pairs, or a detector), target, source classes
 
 
-def score(
+def margins(
     rules: Sequence[Rule],
     confirmed: Iterable[Confirmation],
     candidates: Iterable[Candidate],
     statistics: Iterable[Statistic],
-) -> float | None:
-    """The largest margin of a rule that alarms; None where nothing was measured that such a rule is about.
+) -> dict[Found, float]:
+    """The largest margin of a rule that alarms, for each family, target and sources; at most LARGEST."""
+    alarms = [rule for rule in rules if not rule.weakness]
+    values: list[tuple[Found, float]] = []
+    for c in confirmed:
+        best = _margin(alarms, c.trigger, c.metrics)
+        values.append((_found(c.trigger), best if c.repeat is not None else min(best, NOT_SEARCHED_AGAIN)))
+    values += [(_found(c), min(_margin(alarms, c, c.metrics), NOT_SEARCHED_AGAIN)) for c in candidates]
+    for s in statistics:
+        about = (s.detector, s.target.index if s.target else None, tuple(label.index for label in s.sources))
+        values += [
+            (about, margin(r, {"value": s.value})) for r in alarms if r.statistic == s.name and s.value is not None
+        ]
+    out: dict[Found, float] = {}
+    for key, value in values:
+        out[key] = max(out.get(key, 0.0), min(value, LARGEST))
+    return out
+
+
+def score(found: Mapping[Found, float]) -> float | None:
+    """Of a model; None where nothing was measured that a rule which alarms is about.
 
     It orders models, for calibration and for curves of error rates; the verdict is the rules'.
     """
-    alarms = [rule for rule in rules if not rule.weakness]
-    values: list[float] = []
-    for c in confirmed:
-        best = _margin(alarms, c.trigger, c.metrics)
-        values.append(best if c.repeat is not None else min(best, NOT_SEARCHED_AGAIN))
-    values += [min(_margin(alarms, c, c.metrics), NOT_SEARCHED_AGAIN) for c in candidates]
-    for s in statistics:
-        values += [margin(r, {"value": s.value}) for r in alarms if r.statistic == s.name and s.value is not None]
-    return min(max(values), LARGEST) if values else None
+    return max(found.values(), default=None)
+
+
+def _found(trigger: Candidate) -> Found:
+    return "pair" if trigger.sources else trigger.family, trigger.target, trigger.sources
 
 
 def _margin(alarms: Sequence[Rule], trigger: Candidate, metrics: Mapping[str, float]) -> float:

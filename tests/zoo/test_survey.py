@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from bdscan.calibration import load_references
 from bdscan.detectors.wilson import wilson
 from bdscan.errors import UsageError
-from bdscan.zoo import calibrate, evaluate, survey
+from bdscan.zoo import calibrate, evaluate, evaluate_markdown, evaluate_parts, rates, survey
 from bdscan.zoo.plan import PLANS, chosen
 from bdscan.zoo.references import references
 
@@ -53,7 +53,15 @@ def write(path: Path, *rows: dict[str, Any]) -> Path:
 def test_the_sets_share_no_seed_of_a_network_and_there_are_enough() -> None:
     assert len(references()) >= 99
     seen: dict[tuple[str, str, int], str] = {}
-    for plan in ("scan-judge", "scan-tune", "hard-clean", "references", "judged-clean", "judged-backdoored"):
+    for plan in (
+        "scan-judge",
+        "scan-tune",
+        "tune-families",
+        "hard-clean",
+        "references",
+        "judged-clean",
+        "judged-backdoored",
+    ):
         for one in PLANS[plan]():
             assert seen.setdefault((one.data, one.network, one.seed), plan) == plan, one.name
     assert sum(one.attack is None for one in PLANS["judged-clean"]()) >= 101
@@ -75,6 +83,21 @@ def test_a_survey_trains_scans_and_goes_on_where_it_was(tmp_path: Path) -> None:
     assert len(told) == 1
     assert survey.run("references", tmp_path, out, budget="quick", only="digits_bn-0", note=told.append) == [first]
     assert len(told) == 1, "nothing was trained again"
+
+
+def test_kept_networks_are_not_trained_again_and_must_be_the_plans(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, keywords = tmp_path / "kept", {"budget": "quick", "only": "digits_bn-1", "models": tmp_path / "kept"}
+    (first,) = survey.run("references", tmp_path, tmp_path / "a.jsonl", baselines=True, **keywords)
+    assert set(first["baselines"]) == {"nc", "adap_nc", "p1", "mm_bd", "steps"}
+    monkeypatch.setattr(survey, "train", None)
+    (second,) = survey.run("references", tmp_path, tmp_path / "b.jsonl", **keywords)
+    assert (second["score"], second["statistics"]) == (first["score"], first["statistics"])
+    card = next(kept.glob("*/card.json"))
+    card.write_text(card.read_text().replace('"seed": 20', '"seed": 30'))
+    with pytest.raises(UsageError, match="other settings"):
+        survey.run("references", tmp_path, tmp_path / "c.jsonl", **keywords)
 
 
 def test_shares_of_a_plan_are_apart_and_whole() -> None:
@@ -139,10 +162,10 @@ def test_rates_by_hand(tmp_path: Path) -> None:
 
 
 def test_a_certain_and_right_score_costs_little_and_a_wrong_one_much() -> None:
-    right, wrong = evaluate.cross_entropy([0.2], [3.0]), evaluate.cross_entropy([3.0], [0.2])
+    right, wrong = rates.cross_entropy([0.2], [3.0]), rates.cross_entropy([3.0], [0.2])
     assert (right or 9.0) < 0.02
     assert (wrong or 0.0) > 3
-    assert evaluate.probability(1.0) == 0.5
+    assert rates.probability(1.0) == 0.5
 
 
 def test_the_page_names_what_went_wrong(tmp_path: Path) -> None:
@@ -156,3 +179,56 @@ def test_the_page_names_what_went_wrong(tmp_path: Path) -> None:
     assert "| judge-clean-0 | suspicious | 1.10 |" in text
     assert "4 → 3" in text
     assert "0 of 1 (0% to 79%)" in text
+
+
+def margins_of(**values: float) -> list[list[Any]]:
+    return [[f"{family}.margin", 3, [], value] for family, value in values.items()]
+
+
+def test_families_alone_and_left_out() -> None:
+    clean = [row("judge-clean-0", "clean", 0.4, statistics=margins_of(sparse=0.4, dense=0.2))]
+    both = row("judge-warp-0", "backdoor", 3.0, statistics=margins_of(sparse=3.0, dense=2.0))
+    alone = row("judge-warp-1", "backdoor", 1.5, statistics=[*margins_of(sparse=0.1, dense=1.5), ["x.index", 1, [], 7]])
+    found = evaluate_parts.families(clean, [both, alone])
+    assert found["sparse"]["alone"]["found"]["k"] == 1
+    assert found["sparse"]["without"]["found"]["k"] == 2
+    assert found["dense"]["without"]["found"]["k"] == 1
+    assert found["dense"]["only_by_it"] == 1
+    assert found["sparse"]["only_by_it"] == 0
+    assert found["sparse"]["alone"]["false_alarms"]["k"] == 0
+    assert evaluate_parts.statistics(clean, [both, alone]) == {"x.index": 0.75}
+
+
+def test_published_detectors_stand_beside_ours_on_the_networks_that_have_them() -> None:
+    def says(alarm: bool, target: int | None, score: float) -> dict[str, Any]:
+        return {"nc": {"alarm": alarm, "target": target, "score": score}}
+
+    clean = [
+        row("judge-clean-0", "clean", 0.4, baselines=says(True, 1, 2.5)),
+        row("judge-clean-1", "clean", 0.4),
+    ]
+    bad = [
+        row("judge-warp-0", "backdoor", 3.0, baselines=says(True, 3, 5.0)),
+        row("judge-warp-1", "clean", 0.5, baselines=says(True, 4, 2.1)),
+    ]
+    found = evaluate_parts.baselines(clean, bad)
+    assert (found["nc"]["false_alarms"]["k"], found["nc"]["false_alarms"]["n"]) == (1, 1)
+    assert (found["nc"]["found"]["k"], found["nc"]["right_target"]["k"], found["nc"]["auc"]) == (2, 1, 0.5)
+    assert (found["bdscan"]["found"]["k"], found["bdscan"]["auc"]) == (1, 1.0)
+    assert evaluate_parts.baselines([], []) == {}
+
+
+def test_calibration_without_the_references_of_a_kind() -> None:
+    low = [row(f"ref-clean-{i}", "clean", 0.1 * i, data="digits") for i in range(5)]
+    high = [row(f"ref-clean-1{i}", "clean", 2.0, data="mnist") for i in range(20)]
+    one = row("judge-clean-0", "clean", 1.5, data="mnist")
+    found = evaluate_parts.unseen([*low, *high], [one], lambda r: r["data"])
+    assert found["mnist"]["references"] == 20
+    assert found["mnist"]["all"]["k"] == 0
+    assert evaluate_parts.p_value([0.1, 0.2, 0.3], 0.2) == 0.75
+
+
+def test_a_table_of_part_of_the_judged_networks_says_so() -> None:
+    table = evaluate.evaluate([row("judge-clean-0", "clean", 0.4), row("judge-warp-0", "backdoor", 3.0)])
+    assert sum(table["not_surveyed"].values()) == 261
+    assert "Not complete: 261 judged networks" in evaluate_markdown.page(table | {"command": "c"})

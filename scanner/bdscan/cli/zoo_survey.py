@@ -14,8 +14,8 @@ from bdscan.errors import UsageError
 
 HELP = """Train every model of a plan, scan it, and keep one line of what the scan said in OUT.
 
-Weights are thrown away: the settings in each line make the model again. A run that was cut short goes on where it was.
-Several runs share a plan with --share, each with an OUT of its own.
+Weights are thrown away unless --models names a folder for them: the settings in each line make the model again. A run
+that was cut short goes on where it was. Several runs share a plan with --share, each with an OUT of its own.
 
 \b
 Examples:
@@ -46,6 +46,11 @@ def survey(
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     only: Annotated[str, typer.Option(metavar="TEXT", help="Only models whose name contains this.")] = "",
     share: Annotated[str, typer.Option(metavar="I/N", help="Every Nth model, from the Ith on.")] = "1/1",
+    baselines: Annotated[bool, typer.Option("--baselines", help="Also try published detectors on each.")] = False,
+    models: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Keep the networks here, and take those that are there already."),
+    ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an unexpected failure happened.")] = False,
 ) -> None:
     with guarded(debug):
@@ -63,6 +68,8 @@ def survey(
             threads=threads,
             only=only,
             share=(int(part[1]), int(part[2])),
+            baselines=baselines,
+            models=models,
             note=note,
         )
 
@@ -86,12 +93,16 @@ def evaluate(
     files: Surveys,
     out: Annotated[Path, typer.Option(metavar="FILE", help="The tables as JSON.", show_default=False)],
     markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="The tables as Markdown.")] = None,
+    references: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="A survey of references; may be given more than once.")
+    ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an unexpected failure happened.")] = False,
 ) -> None:
     with guarded(debug):
         from bdscan.zoo.evaluate import run
         from bdscan.zoo.record import shown_command
 
-        found = run(files, out, markdown, command=shown_command(["bdscan zoo evaluate", *files]))["overall"]
+        command = ["bdscan zoo evaluate", *files, *(part for f in references or () for part in ("--references", f))]
+        found = run(files, out, markdown, references or (), command=shown_command(command))["overall"]
         alarms, hits = found["false_alarms"], found["found"]
         note(f"alarms on {alarms['k']} of {alarms['n']} clean; found {hits['k']} of {hits['n']} backdoored")

@@ -10,6 +10,18 @@ from bdscan.zoo.record import markdown_table, number
 HEADER = (
     "", "clean", "backdoored", "AUC", "false alarms", "found", "confirmed", "right target", "cross-entropy", "median s",
 )  # fmt: skip
+BESIDE = """Each by its paper's own rule, from the same samples: `nc` Neural Cleanse with an index above 2, `adap_nc`
+P0's adaptive version, `p1` P1's inversion with an index above 2, `mm_bd` MM-BD below 0.05, `steps` Isolate Trigger's
+Steps with k-means and a model score of ours. Each has about as many gradients as one trigger family of a scan.
+
+"""
+ALONE = """Alarms that rest on one family, and those that remain without it. What confirmation settles changes what
+later stages look at, so that a scan without a family could differ a little.
+
+"""
+UNSEEN = """Share of clean networks with a p-value of 0.05 or less, by all references, and without those of its kind.
+
+"""
 LIST = ("network", "verdict", "score", "rule", "found", "truth", "ASR")
 
 
@@ -21,6 +33,7 @@ def page(table: Mapping[str, Any]) -> str:
         "Shares are k of n with 95 % Wilson intervals. Only backdoored networks whose own trigger succeeds on 80 % of ",
         "the test images count; the others are listed. What ended without a verdict counts as no alarm. AUC and ",
         "cross-entropy are of the report's `score`; in the tables by attack the clean networks are all of them.\n\n",
+        _lacking(table["not_surveyed"]),
         _rates({"all": table["overall"]}),
         "\n## By family of attacks\n\n",
         _rates(table["by_family"]),
@@ -33,6 +46,7 @@ def page(table: Mapping[str, Any]) -> str:
         "\n## Trained below full intensity\n\n",
         markdown_table(("", "found"), [(name, _share(value)) for name, value in table["weaker"].items()]),
     ]
+    parts += _parts(table)
     titles = {
         "false_alarms": "Alarms on clean networks",
         "missed": "Missed",
@@ -46,6 +60,44 @@ def page(table: Mapping[str, Any]) -> str:
     weak = [(row["name"], number(row["asr"])) for row in table["not_learned"]]
     parts.append(markdown_table(("network", "ASR"), weak) if weak else "None.\n")
     return "".join(parts)
+
+
+def _lacking(counts: Mapping[str, int]) -> str:
+    if not counts:
+        return ""
+    text = ", ".join(f"{n} {name}" for name, n in counts.items())
+    return f"**Not complete: {sum(counts.values())} judged networks have not been surveyed yet ({text}).**\n\n"
+
+
+def _parts(table: Mapping[str, Any]) -> list[str]:
+    """Published detectors, families alone and left out, single statistics, calibration on what it has not seen."""
+    out = []
+    if table["baselines"]:
+        out += ["\n## Beside published detectors\n\n", BESIDE]
+        rows = [
+            (name, number(v["auc"], 3), _share(v["false_alarms"]), _share(v["found"]), _share(v["right_target"]))
+            for name, v in table["baselines"].items()
+        ]
+        out.append(markdown_table(("", "AUC", "false alarms", "found", "right target"), rows))
+    header = (
+        "family", "alone: AUC", "alone: false alarms", "alone: found", "left out: AUC", "left out: found", "only by it",
+    )  # fmt: skip
+    families = [
+        (
+            name, number(v["alone"]["auc"], 3), _share(v["alone"]["false_alarms"]), _share(v["alone"]["found"]),
+            number(v["without"]["auc"], 3), _share(v["without"]["found"]), v["only_by_it"],
+        )
+        for name, v in table["families"].items()
+    ]  # fmt: skip
+    out += ["\n## Families of triggers, each alone and left out\n\n", ALONE, markdown_table(header, families)]
+    values = [(name, number(value, 3)) for name, value in table["statistics"].items()]
+    out += ["\n## Single statistics\n\n", markdown_table(("largest in a network", "AUC"), values)]
+    for key, what in (("unseen_data", "data sets"), ("unseen_network", "architectures")):
+        if table[key]:
+            out += [f"\n## Calibration on other {what}\n\n", UNSEEN]
+            cells = [(k, v["references"], _share(v["all"]), _share(v["others"])) for k, v in table[key].items()]
+            out.append(markdown_table(("", "references of it", "by all references", "by the others"), cells))
+    return out
 
 
 def _rates(groups: Mapping[str, Mapping[str, Any]]) -> str:

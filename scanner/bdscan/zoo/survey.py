@@ -14,13 +14,15 @@ from typing import Any
 
 from bdscan.errors import UsageError
 from bdscan.report import Report
+from bdscan.settings import Settings as ScanSettings
+from bdscan.zoo.baselines import at_our_budget
 from bdscan.zoo.clean_images import CleanImages, as_trained, from_test_split
 from bdscan.zoo.data import Dataset, load
 from bdscan.zoo.model_folder import read as read_folder
 from bdscan.zoo.plan import chosen
 from bdscan.zoo.record import made, write_text
 from bdscan.zoo.scan_table import scan_one
-from bdscan.zoo.train import save, train
+from bdscan.zoo.train import CARD, save, train
 
 Row = dict[str, Any]
 
@@ -35,9 +37,14 @@ def run(
     threads: int = 1,
     only: str = "",
     share: tuple[int, int] = (1, 1),
+    baselines: bool = False,
+    models: Path | None = None,
     note: Callable[[str], None] = lambda line: None,
 ) -> list[Row]:
     """Survey share `i` of `n` of the plan's models whose name contains `only`; the rows of `out`.
+
+    With `baselines`, also what published detectors say of each. `models` keeps the networks, a folder each; those that
+    are there already are not trained again.
 
     Raises UsageError for an unknown plan, a missing data set, or an `out` that is no survey.
     """
@@ -53,17 +60,20 @@ def run(
             images = {settings.data: (load(settings.data, data), clean)}
         dataset, clean = images[settings.data]
         with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch) / settings.name
-            trained = train(settings, dataset, threads)
-            save(trained, folder)
+            folder = (models or Path(scratch)) / settings.name
+            if not (folder / CARD).exists():
+                save(train(settings, dataset, threads), folder)
             model = read_folder(folder)
-            row = scan_one(model, as_trained(model, clean), budget, seed, threads, compare=False, more=statistics)
+            if model.card["settings"] != json.loads(json.dumps(settings.to_json())):
+                raise UsageError(f"{folder}: made with other settings than the plan's; remove it")
+            more = with_baselines if baselines else statistics
+            row = scan_one(model, as_trained(model, clean), budget, seed, threads, compare=False, more=more)
         row |= {
             "settings": settings.to_json(),
-            "input_shape": trained.card["input_shape"],
-            "classes": trained.card["num_classes"],
-            "parameters": trained.card["parameters"],
-            "train_seconds": trained.card["seconds"],
+            "input_shape": model.card["input_shape"],
+            "classes": model.card["num_classes"],
+            "parameters": model.card["parameters"],
+            "train_seconds": model.card["seconds"],
             "made": made(f"bdscan zoo survey {plan}", budget=budget, seed=seed, threads=threads),
         }
         rows.append(row)
@@ -72,13 +82,18 @@ def run(
     return rows
 
 
-def statistics(report: Report) -> Row:
+def statistics(report: Report, settings: ScanSettings) -> Row:
     """All of a report's statistics, as the pipeline computed them: name, target, sources, value."""
     short = [
         [s.name, None if s.target is None else s.target.index, [source.index for source in s.sources], s.value]
         for s in report.statistics
     ]
     return {"statistics": short}
+
+
+def with_baselines(report: Report, settings: ScanSettings) -> Row:
+    """The statistics, and what published detectors say of the same network from the same samples."""
+    return statistics(report, settings) | {"baselines": at_our_budget.measure(report, settings)}
 
 
 def read(files: Iterable[Path]) -> list[Row]:
