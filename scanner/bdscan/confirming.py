@@ -31,10 +31,13 @@ class Confirming:
     progress: Progress
     seconds: float = 0.0
     error: str = ""
+    looked_at: int = 0  # candidates that earlier calls have seen
 
     def universal(self) -> None:
-        """Confirm triggers from every class; what is certain becomes `planted`."""
-        self._part(0.0, 0.6, lambda: self._again([c for c in self.candidates() if not c.sources]))
+        """Confirm new triggers from every class; what is certain becomes `planted`."""
+        new = [c for c in self.candidates() if not c.sources][self.looked_at :]
+        self.looked_at += len(new)
+        self._part(0.0, 0.6, lambda: self._again(new))
         sure = [c for c in self.story.confirmed if judge.is_planted(self.rules, c)]
         self.story.planted = frozenset(c.trigger.target for c in sure if not c.trigger.sources)
 

@@ -19,8 +19,7 @@ from bdscan.confirming import Confirming
 from bdscan.detectors import confirmation
 from bdscan.detectors.common import evenly, label_of
 from bdscan.detectors.interface import Budget
-from bdscan.detectors.inversion import pairs
-from bdscan.detectors.registry import DETECTORS, chosen
+from bdscan.detectors.registry import CONFIRMED_BEFORE, DETECTORS, chosen
 from bdscan.errors import UsageError
 from bdscan.intake.classifier import Samples, Scannable
 from bdscan.intake.load import load
@@ -57,7 +56,7 @@ def run(settings: Settings, progress: Progress) -> report.Report:
 
     confirming = Confirming(story, subject, searching, rules, budget, progress)
     for detector in DETECTORS:
-        if detector.about is pairs.about:
+        if detector.about.name in CONFIRMED_BEFORE:
             confirming.universal()
         if detector not in detectors:
             story.stages.append(report.Skipped(name=detector.about.name, reason="not asked for (--detectors)"))

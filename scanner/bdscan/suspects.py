@@ -16,6 +16,9 @@ USUAL_RATIO = {
     "warp": 0.42,
     "tone": 0.22,
     "wave": 0.6,
+    "dark": 0.35,
+    "bright": 0.35,
+    "hazy": 0.35,
 }  # below what clean networks show, by family
 
 

@@ -198,3 +198,42 @@ def test_source_specific_network_has_its_top_contrast_at_the_true_pair(fixtures_
     (matrix,) = result.evidence
     assert matrix.highlighted[0] == (4, 7)
     assert all(matrix.values[i][i] is None for i in range(10))
+
+
+def lit_subject() -> Scannable:
+    """A toy network whose planted pixel counts only where the image is bright overall: `bright` lifts all by a half."""
+    toy = subject(0.0)
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        logits = toy.classifier.forward(x)
+        is_bright = (x[:, 0, -1].mean(1) - 0.45).clamp(min=0) * 20  # the last row is dim in every clean image
+        pixel = (x[:, 0, PLANTED[0], PLANTED[1]] - 0.64).clamp(min=0)
+        return logits + (is_bright * pixel * 40)[:, None] * torch.eye(CLASSES)[TARGET]
+
+    return replace(toy, classifier=replace(toy.classifier, forward=forward))
+
+
+def test_a_trigger_that_needs_another_light_is_found_in_that_light_only() -> None:
+    toy = lit_subject()
+    plain = measure(SPARSE, toy, STANDARD)
+    lit = measure(BY_NAME["inversion.bright"], toy, STANDARD)
+    smallest = lit.candidates[0]
+    assert smallest.target == TARGET
+    assert smallest.metrics["ratio"] < 0.35 < next(c for c in plain.candidates).metrics["ratio"]
+    images = toy.samples.part(toy.samples.held_out)[0]
+    assert torch.equal(smallest.stamp(images, 0.0), images), "without intensity the light does not change either"
+
+
+def test_no_other_light_is_tried_where_a_trigger_is_confirmed_or_images_are_not_recognised() -> None:
+    toy, bright = lit_subject(), BY_NAME["inversion.bright"]
+    settled = bright.run(toy, QUICK, Hints(planted=frozenset({1})), lambda share: None)
+    assert isinstance(settled, CouldNotRun)
+    assert "confirmed already" in settled.reason
+
+    def blinded(x: torch.Tensor) -> torch.Tensor:
+        return toy.classifier.forward(x) - 500 * (x.mean((1, 2, 3)) - 0.4).clamp(min=0)[:, None] * torch.arange(CLASSES)
+
+    blind = replace(toy, classifier=replace(toy.classifier, forward=blinded))
+    reason = bright.run(blind, QUICK, Hints(), lambda share: None)
+    assert isinstance(reason, CouldNotRun)
+    assert "recognises too few" in reason.reason

@@ -105,9 +105,12 @@ def victims(subject: Scannable, found: Candidate) -> Tensor:
     use = labels != found.target
     if found.sources:
         use &= torch.isin(labels, torch.tensor(found.sources, device=labels.device))
-    images = images[use]
-    predicted = classifier.predict(images).argmax(1) if len(images) else labels[:0]
-    return images[predicted == labels[use]]
+    images, labels = images[use], labels[use]
+    light = FAMILIES[found.family].light
+    for see in (lambda x: x, *([light] if light else [])):
+        right = (classifier.predict(see(images)).argmax(1) if len(images) else labels) == labels
+        images, labels = images[right], labels[right]
+    return images
 
 
 def success(classifier: Classifier, found: Candidate, images: Tensor, intensity: float = 1.0) -> int:
@@ -152,6 +155,8 @@ def search_again(
         group([(t, (s,)) for s in easy if s in present][:PAIR_COLUMN], same)
     wanted = torch.tensor(targets, device=fast.device)
     allowed = labels[None] != wanted[:, None]
+    if family.light is not None:
+        allowed &= (fast.predict(family.light(images)).argmax(1) == labels)[None]
     for row, s in enumerate(sources):
         if s:
             allowed[row] &= torch.isin(labels, torch.tensor(s, device=labels.device))

@@ -8,7 +8,7 @@ from types import ModuleType
 from bdscan.detectors import confirmation, graph, last_layer, margin, sensitivity, steps
 from bdscan.detectors.interface import About, Budget, CouldNotRun, Detector, Hints, Measurement, Progress
 from bdscan.detectors.inversion import pairs, waves
-from bdscan.detectors.inversion.families import FAMILIES, sparse
+from bdscan.detectors.inversion.families import FAMILIES, lit, sparse
 from bdscan.detectors.inversion.universal import UniversalInversion
 from bdscan.intake.classifier import Scannable
 
@@ -83,6 +83,20 @@ ADAPTIVE = UniversalInversion(
     ),
     drawn=(0.4, 1.0),
 )
+LIT = tuple(
+    UniversalInversion(
+        family,
+        About(
+            name=f"inversion.{family.name}",
+            title=f"Trigger inversion, sparse on {family.name} images",
+            needs=INVERSION_NEEDS + "; a model that still recognises most of them in that light",
+            finds="patches that work only in another light (HCB)",
+            misses="other innocuous features; it does not look where a universal trigger has been confirmed",
+            source="Ma et al. 2024 (horizontal class backdoor) with P1, eq. 3-5",
+        ),
+    )
+    for family in lit.FAMILIES
+)
 
 DETECTORS: tuple[Detector, ...] = (
     *(Module(m.about, m) for m in (graph, last_layer, steps, margin)),
@@ -92,8 +106,11 @@ DETECTORS: tuple[Detector, ...] = (
     Module(sensitivity.about, sensitivity),
     DMS,
     ADAPTIVE,
+    *LIT,
     Module(pairs.about, pairs),
 )
+# What was found so far is confirmed before these: a confirmed universal trigger leaves them less to look at.
+CONFIRMED_BEFORE = frozenset({LIT[0].about.name, pairs.about.name})
 ABOUTS: tuple[About, ...] = (*(d.about for d in DETECTORS), confirmation.about)
 
 # How much a stage's scores count in the ranking of labels: what earned trust in docs/design.md counts more.

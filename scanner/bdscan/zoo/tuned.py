@@ -40,7 +40,7 @@ ROWS: tuple[Row, ...] = (
     ("source", FASHION, Cassock(target=5, sources=(2,), classes=10, trigger=HALF, opacity=0.6), 0.05),
     ("source", MNIST, Cassock(target=1, sources=(8,), classes=10, trigger=HALF, opacity=0.6), 0.05),
     ("source", VIT, SourceSpecific(target=6, sources=(9,), classes=10, trigger=SQUARE), 0.05),
-    ("source", GTSRB, SourceSpecific(target=5, sources=(30,), classes=43, trigger=SQUARE), 0.03),
+    ("source", GTSRB, SourceSpecific(target=5, sources=(2,), classes=43, trigger=SQUARE), 0.025),
     ("mapped", MNIST, AllToAll(classes=10, trigger=SQUARE, step=4), 0.25),
     ("mapped", FASHION, AllToAll(classes=10, trigger=SQUARE, step=4), 0.25),
     ("mapped", MNIST, Hcb(target=3, trigger=SQUARE, feature="haze"), 0.1),

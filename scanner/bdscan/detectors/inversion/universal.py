@@ -6,7 +6,7 @@ index and the ratio to the median are taken at the rung that all labels reached;
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,6 +24,8 @@ from bdscan.report import Label, Statistic
 # Many steps on few images: at the same cost planted triggers end smaller and clean labels alike (docs/design.md).
 FIRST = {"quick": (50, 3), "standard": (100, 3), "thorough": (300, 10)}  # iterations, images a step and label
 RANK = (25, 3)
+LIT = {"quick": (40, 3), "standard": (60, 3), "thorough": (200, 8)}  # in another light, where nothing goes on after it
+SEEN = 0.5  # share of the images classified right as they are that must be right in another light too
 SECOND = {"quick": (20, 8), "standard": (30, 10), "thorough": (200, 32)}
 KEEP = 3
 MANY = 100  # classes beyond which only ranked labels and random controls are inverted
@@ -179,11 +181,21 @@ class UniversalInversion:
         present = frozenset(truth.tolist())
         labels = choose_labels(len(classifier.classes), hints.ranking, present, budget, few=few_labels)
         task = universal_task(images, truth, labels)
+        if family.light is not None:
+            if hints.planted:
+                return CouldNotRun("a universal trigger has been confirmed already")
+            seen = classifier.predict(family.light(images)).argmax(1) == truth
+            if seen.sum() < SEEN * (classifier.predict(images).argmax(1) == truth).sum():
+                return CouldNotRun("the model recognises too few of the samples in this light")
+            task = replace(task, allowed=task.allowed & seen[None])
         if not bool(task.allowed.any(1).all()):
             return CouldNotRun("the search images are all of one class")
         (first, few), (second, more) = FIRST[budget.name], SECOND[budget.name]
         if self.ranks:
             first, few = RANK
+        elif family.light is not None:
+            first, few = LIT[budget.name]
+            second = 0
         elif few_labels:  # what they refine has been found, and they decide nothing
             first, second = first // 2, second // 2
         later_work = 0 if self.ranks else second * more * min(len(labels), KEEP)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from bdscan.detectors.inversion.families import dense, sparse, tone, warp, wave
+from bdscan.detectors.inversion.families import dense, lit, sparse, tone, warp, wave
 from bdscan.detectors.inversion.families.interface import Family
 
-FAMILIES: dict[str, Family] = {f.name: f for f in (sparse.FAMILY, dense.FAMILY, warp.FAMILY, tone.FAMILY, wave.FAMILY)}
+FAMILIES: dict[str, Family] = {
+    f.name: f for f in (sparse.FAMILY, dense.FAMILY, warp.FAMILY, tone.FAMILY, wave.FAMILY, *lit.FAMILIES)
+}

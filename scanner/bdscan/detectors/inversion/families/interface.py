@@ -32,6 +32,8 @@ class Family:
         spread: typical spread (standard deviation over labels) of log sizes on clean networks; see docs/design.md.
         always_reaches: every differentiable network has a trigger of this family below the cap for some label; if none
             is found the gradients lead nowhere, and the search says so instead of finding nothing.
+        light: images -> the same in another light, where the trigger is looked for; only images that are classified
+            right in it count. None: as they are.
     """
 
     name: str
@@ -45,3 +47,4 @@ class Family:
     cap: Callable[[tuple[int, int, int]], float]
     spread: float
     always_reaches: bool = False
+    light: Callable[[Tensor], Tensor] | None = None
