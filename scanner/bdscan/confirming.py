@@ -32,12 +32,13 @@ class Confirming:
     seconds: float = 0.0
     error: str = ""
     looked_at: int = 0  # candidates that earlier calls have seen
+    share: float = 0.0  # of the stage, as progress tells it
 
     def universal(self) -> None:
         """Confirm new triggers from every class; what is certain becomes `planted`."""
         new = [c for c in self.candidates() if not c.sources][self.looked_at :]
         self.looked_at += len(new)
-        self._part(0.0, 0.6, lambda: self._again(new))
+        self._part(self.share, self.share + 0.3, lambda: self._again(new))
         sure = [c for c in self.story.confirmed if judge.is_planted(self.rules, c)]
         self.story.planted = frozenset(c.trigger.target for c in sure if not c.trigger.sources)
 
@@ -91,3 +92,4 @@ class Confirming:
             self.error = self.error or one_line(error)
         self.seconds += time.perf_counter() - began
         self.progress(NAME, end)
+        self.share = end
