@@ -9,8 +9,11 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from typer.testing import CliRunner
 
 from bdscan.calibration import ENOUGH, Reference, References, load_references
+from bdscan.cli.main import app
+from bdscan.errors import UsageError
 from bdscan.report import Subject
 from bdscan.resources import resource
 
@@ -92,3 +95,36 @@ def test_the_shipped_file_loads_and_describes_itself() -> None:
     shown = load_references(resource("rules")).describe()
     assert shown.note
     assert shown.provisional == (shown.references < ENOUGH)
+
+
+def own_file(folder: Path) -> str:
+    model = {"score": 0.4, "alarm": False, "input_shape": [1, 16, 16], "classes": 10, "accuracy": 0.9}
+    table = {"name": "ours", "note": "n", "budget": "standard", "models": [model] * 3}
+    (folder / "ours.json").write_text(json.dumps(table))
+    return str(folder / "ours.json")
+
+
+def test_references_of_the_user_s_own_take_the_place_of_the_built_in_ones(tmp_path: Path) -> None:
+    found = load_references(resource("rules"), own_file(tmp_path))
+    assert (found.name, found.p_value(0.9, "standard")) == ("ours", 0.25)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"name": 1, "note": "", "budget": "", "models": [{}]}', '{"models": 3}']
+)
+def test_a_file_that_is_no_calibration_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(UsageError, match="--calibration") as error:
+        load_references(resource("rules"), str(tmp_path / "x.json"))
+    assert "\n" not in str(error.value)
+
+
+def test_a_scan_is_held_to_the_calibration_that_it_is_given(tmp_path: Path, fixtures_dir: Path) -> None:
+    """Through the worker, which may read only what the settings name."""
+    command = ["scan", fixtures_dir / "clean-1.onnx", "--samples", fixtures_dir / "samples.npz", "--quiet"]
+    command += ["--detectors", "graph,inversion.sparse", "--calibration", own_file(tmp_path), "-o", tmp_path / "r.json"]
+    result = CliRunner().invoke(app, [str(part) for part in command])
+    assert result.exit_code == 3, "inconclusive, since not all detectors were asked for"
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["calibration"]["name"] == "ours"
+    assert report["p_value"] in (0.25, 0.5, 0.75, 1.0)

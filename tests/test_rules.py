@@ -211,13 +211,13 @@ def test_shipped_alarms_come_before_weaknesses_which_are_low_and_never_confirmed
 def test_shipped_rules_alarm_on_an_extreme_trigger_of_each_family_and_on_no_ordinary_one(family: str) -> None:
     extreme = {"index": 50.0, "critical": 4.0, "ratio": 0.01, "gap": 0.02, "classic_index": 50.0}
     ordinary = {"index": 0.5, "critical": 4.0, "ratio": 0.95, "gap": 0.99, "classic_index": 0.5}
-    works = {"asr": 1.0, "asr_low": 0.93, "repeat_ratio": 0.01, "repeat_depth": 1.2, "repeat_asr": 1.0}
+    works = {"asr": 1.0, "moved": 0.01, "asr_low": 0.93, "repeat_ratio": 0.01, "repeat_depth": 1.2, "repeat_asr": 1.0}
     found = for_trigger(SHIPPED, family, True, extreme | works)
     assert found is not None
     assert not found.weakness
     assert holds(found.confirmed, extreme | works)
     assert for_trigger(SHIPPED, family, True, ordinary | works) is None
-    fails = {"asr": 0.0, "asr_low": 0.0, "repeat_ratio": 1.0, "repeat_depth": 0.0, "repeat_asr": 0.0}
+    fails = {"asr": 0.0, "moved": 0.3, "asr_low": 0.0, "repeat_ratio": 1.0, "repeat_depth": 0.0, "repeat_asr": 0.0}
     doubtful = for_trigger(SHIPPED, family, True, extreme | fails)
     assert doubtful is None or doubtful.weakness or not holds(doubtful.confirmed, extreme | fails)
 

@@ -196,7 +196,11 @@ def check_files(settings: Settings) -> None:
     samples = Path(settings.samples)
     if not samples.is_dir():
         _need_file("--samples", settings.samples)
-    for option, value in (("--labels", settings.labels), ("--reference", settings.reference)):
+    for option, value in (
+        ("--labels", settings.labels),
+        ("--reference", settings.reference),
+        ("--calibration", settings.calibration),
+    ):
         if value is not None:
             _need_file(option, value)
     for path in settings.rules:

@@ -40,7 +40,13 @@ class Check:
 
 
 def verify(
-    report: Report, model: str, *, arch: str | None = None, samples: str | None = None, rules: Sequence[str] = ()
+    report: Report,
+    model: str,
+    *,
+    arch: str | None = None,
+    samples: str | None = None,
+    rules: Sequence[str] = (),
+    calibration: str | None = None,
 ) -> tuple[Check, ...]:
     """Every part of the attestation against what is here. `UsageError` for a file that cannot be read.
 
@@ -50,7 +56,7 @@ def verify(
         *_subject(report, model, arch),
         _samples(report, samples),
         _rules(report, rules),
-        _calibration(report),
+        _calibration(report, calibration),
         _same("version", report.tool.version, __version__, "the report is of bdscan {0}, this is {1}"),
         _verdict(report),
     )
@@ -120,8 +126,10 @@ def _rules(report: Report, own: Sequence[str]) -> Check:
     return _same("rules", report.rules.sha256, here.sha256, "the report used other rules than those that are here")
 
 
-def _calibration(report: Report) -> Check:
-    here = load_references(resource("rules")).sha256
+def _calibration(report: Report, own: str | None) -> Check:
+    if report.settings.get("calibration") and own is None:
+        return Check("calibration", Outcome.UNCHECKED, "give the --calibration of the scan to check it")
+    here = load_references(resource("rules"), own).sha256
     return _same(
         "calibration", report.calibration.sha256, here, "the report used another calibration than the one here"
     )

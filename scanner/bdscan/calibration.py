@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bdscan import report
+from bdscan.errors import UsageError
 
 ENOUGH = 49
 FEW_CLASSES = 8  # below, labels can hardly be compared with each other
@@ -83,17 +84,27 @@ class References:
         return out
 
 
-def load_references(folder: Path) -> References:
-    """The one file in `calibration/`."""
-    (path,) = sorted((folder / "calibration").glob("*.json"))
-    raw = path.read_bytes()
+def load_references(folder: Path, own: str | None = None) -> References:
+    """The one file in `calibration/`, or the user's own. Raises UsageError where that one cannot be read."""
+    if own is None:
+        (path,) = sorted((folder / "calibration").glob("*.json"))
+        return _references(path.read_bytes())
+    try:
+        return _references(Path(own).read_bytes())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"--calibration: {own!r} is no file that `bdscan zoo calibrate` writes ({type(error).__name__})"
+        ) from None
+
+
+def _references(raw: bytes) -> References:
     data = json.loads(raw)
     return References(
-        name=data["name"],
+        name=str(data["name"]),
         sha256=hashlib.sha256(raw).hexdigest(),
-        budget=data["budget"],
+        budget=str(data["budget"]),
         models=tuple(_reference(m) for m in data["models"]),
-        note=data["note"],
+        note=str(data["note"]),
     )
 
 

@@ -38,7 +38,7 @@ def run(settings: Settings, progress: Progress) -> report.Report:
     """Scan one model. Raises UsageError and CannotJudge as the intake does; a detector's error is a failed stage."""
     began, started = time.perf_counter(), datetime.datetime.now(datetime.UTC)
     rules = load_rules(resource("rules"), settings.rules)
-    references = load_references(resource("rules"))
+    references = load_references(resource("rules"), settings.calibration)
     try:
         detectors = chosen(settings.detectors)
     except ValueError as error:
@@ -79,7 +79,9 @@ def run(settings: Settings, progress: Progress) -> report.Report:
         verdict=verdict,
         summary=summarise(verdict, findings, lacking),
         score=score(near),
-        p_value=None if settings.rules else references.p_value(score(near), settings.budget),
+        p_value=None
+        if settings.rules and not settings.calibration
+        else references.p_value(score(near), settings.budget),
         subject=intake.subject,
         samples=intake.samples,
         findings=tuple(findings),

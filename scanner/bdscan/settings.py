@@ -29,6 +29,7 @@ class Settings(Value):
     preprocessing: str | None = None
     detectors: tuple[str, ...] = ()  # empty: all
     rules: tuple[str, ...] = ()
+    calibration: str | None = None  # references of the user's own, instead of the built-in ones
     budget: Literal["quick", "standard", "thorough"] = "standard"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     seed: int = Field(default=0, ge=0, le=2**31 - 1)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from bdscan import api
 from bdscan.calibration import load_references
 from bdscan.detectors.wilson import wilson
 from bdscan.errors import UsageError
@@ -120,6 +121,19 @@ def test_references_are_what_scans_read_and_alarms_stay_among_them(tmp_path: Pat
     assert (found.name, found.budget, len(found.models)) == ("mine", "standard", 2)
     assert found.describe().false_alarm_rate == 0.5
     assert found.p_value(0.8, "standard") == 2 / 3
+
+
+def test_reports_of_a_users_own_clean_models_are_references_too(tmp_path: Path, fixtures_dir: Path) -> None:
+    settings = api.make_settings(
+        model=str(fixtures_dir / "clean-1.onnx"),
+        samples=str(fixtures_dir / "samples.npz"),
+        detectors=("graph", "margin"),
+    )
+    report = api.run(settings).model_copy(update={"score": 0.25})
+    (tmp_path / "ours.json").write_text(report.model_dump_json())
+    calibrate.run([tmp_path / "ours.json"], tmp_path / "calibration" / "x.json", name="mine", command="c")
+    (one,) = load_references(tmp_path).models
+    assert (one.score, one.classes, one.input_shape) == (0.25, 10, (1, 16, 16))
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ class Config(BaseModel):
     preprocessing: str | None = Field(default=None, description="instead of the probe, e.g. 'scale=255 order=BGR'")
     detectors: tuple[str, ...] = Field(default=(), description="only these; empty: all")
     rules: tuple[str, ...] = Field(default=(), description="your own rules files")
+    calibration: str | None = Field(default=None, description="references of your own, for p-values")
     budget: Literal["quick", "standard", "thorough"] = "standard"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
@@ -48,7 +49,7 @@ class Config(BaseModel):
 
 
 # Relative to the file that names them.
-PATHS = ("samples", "labels", "reference", "rules", "output", "waivers", "cache", "summary")
+PATHS = ("samples", "labels", "reference", "rules", "calibration", "output", "waivers", "cache", "summary")
 CODE = ("arch", "reference_arch")  # may name a Python file that a scan runs
 CLUSTER = "ray_address"  # of machines that are trusted with code
 

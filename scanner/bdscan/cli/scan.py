@@ -61,6 +61,7 @@ def scan(
     reference_arch: given.ReferenceArch = None,
     preprocessing: given.Preprocessing = None,
     rules: given.Rules = None,
+    calibration: given.Calibration = None,
     jobs: given.Jobs = 1,
     executor: given.Engine = given.Executor.local,
     ray_address: given.RayAddress = None,
@@ -101,6 +102,7 @@ def scan(
             "preprocessing": preprocessing,
             "detectors": tuple(name.strip() for name in (detectors or "").split(",") if name.strip()),
             "rules": tuple(rules or ()),
+            "calibration": calibration,
             "budget": budget.value,
             "device": device.value,
             "seed": seed,
@@ -111,7 +113,9 @@ def scan(
         }
         settings = [api.make_settings(model=model, **options) for model in expand(models)]
         source = source_of(context)
-        others = [path for path in (samples, labels, reference, waivers, source.file, *(rules or ())) if path]
+        others = [
+            path for path in (samples, labels, reference, calibration, waivers, source.file, *(rules or ())) if path
+        ]
         inputs = [*others, *(each.model for each in settings)]
         paths = outputs_for([each.model for each in settings], output or ([STDOUT] if format_name else []))
         if summary:

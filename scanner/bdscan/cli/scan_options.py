@@ -96,6 +96,12 @@ Preprocessing = Annotated[
 Rules = Annotated[
     list[str] | None, typer.Option(metavar="FILE", help="Your own rules, added to the built-in ones. Repeats.")
 ]
+Calibration = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE", help="Take p-values from clean models of your own: what `bdscan zoo calibrate` wrote."
+    ),
+]
 Jobs = Annotated[
     int, typer.Option(metavar="N", min=1, max=256, help="Scans at a time, each with its own --threads and memory.")
 ]

@@ -36,6 +36,7 @@ def verify(
     rules: Annotated[
         list[str] | None, typer.Option(metavar="FILE", help="The --rules of the scan, in the same order. Repeats.")
     ] = None,
+    calibration: Annotated[str | None, typer.Option(metavar="FILE", help="The --calibration of the scan.")] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an unexpected failure happened.")] = False,
 ) -> None:
     with guarded(debug):
@@ -51,7 +52,7 @@ def verify(
         if file:
             existing_file(file, "--arch")
         try:
-            checks = attest.verify(value, model, arch=arch, samples=samples, rules=rules or ())
+            checks = attest.verify(value, model, arch=arch, samples=samples, rules=rules or (), calibration=calibration)
         except ValueError as error:
             raise UsageError(f"{report}: {error}") from None
         for each in checks:

@@ -22,11 +22,16 @@ Examples:
   bdscan zoo survey references --data data/ --out references.jsonl
   bdscan zoo survey references --data data/ --out references-2.jsonl --share 2/4
 """
-CALIBRATE_HELP = """Make the references that p-values are taken from, of surveyed clean networks.
+CALIBRATE_HELP = """Make the references that p-values are taken from, of clean networks.
+
+FILEs are surveys, or JSON reports of clean models of your own, all scanned at one budget and seed.
 
 \b
-Example:
+Examples:
   bdscan zoo calibrate references-1.jsonl references-2.jsonl --out rules/calibration/references.json
+  bdscan scan 'ours/*.onnx' --samples images/ -o 'reports/{name}.json'
+  bdscan zoo calibrate reports/*.json --out ours.json --name ours
+  bdscan scan suspect.onnx --samples images/ --calibration ours.json
 """
 EVALUATE_HELP = """Make the tables of error rates, of surveyed clean and backdoored networks that served nothing else.
 
@@ -35,6 +40,7 @@ Example:
   bdscan zoo evaluate judged-*.jsonl --out docs/accuracy.json --markdown docs/accuracy.md
 """
 Surveys = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Surveys.", show_default=False)]
+Clean = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Surveys or reports.", show_default=False)]
 
 
 def survey(
@@ -75,7 +81,7 @@ def survey(
 
 
 def calibrate(
-    files: Surveys,
+    files: Clean,
     out: Annotated[Path, typer.Option(metavar="FILE", help="The references as JSON.", show_default=False)],
     name: Annotated[str, typer.Option(help="What reports call them.")] = "references",
     debug: Annotated[bool, typer.Option("--debug", help="Show where an unexpected failure happened.")] = False,

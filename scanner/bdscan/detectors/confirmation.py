@@ -67,6 +67,7 @@ class Confirmation:
         repeat: the second search; None where none could change what the trigger is.
         profile: success at INTENSITIES on at most PROFILED of them.
         reference_asr: success of the same trigger on the trusted network, if there is one.
+        moved: root mean square change of a pixel, 0..1, that the first search's trigger makes on those images.
     """
 
     trigger: Candidate
@@ -76,6 +77,7 @@ class Confirmation:
     repeat: Repeat | None
     profile: tuple[float, ...]
     reference_asr: float | None
+    moved: float = 0.0
 
     @property
     def asr(self) -> float:
@@ -85,7 +87,7 @@ class Confirmation:
     def metrics(self) -> dict[str, float]:
         """What the rules read. `repeat_depth`: how far below the controls the second search ended, in the logarithm and
         relative to that of the number of labels: the smallest of many natural triggers is smaller than that of few."""
-        known = {**self.trigger.metrics, "asr": self.asr, "asr_low": self.interval[0]}
+        known = {**self.trigger.metrics, "asr": self.asr, "asr_low": self.interval[0], "moved": self.moved}
         if self.repeat is None:
             return known
         labels = self.trigger.metrics.get("labels", 0.0)
@@ -211,16 +213,24 @@ def judge(subject: Scannable, first: Candidate, second: Candidate, size: float, 
     hits = {id(c): success(subject.classifier, c, images) for c in (first, second)}
     best = max((first, second), key=lambda c: (hits[id(c)], -c.size))
     asr = hits[id(second)] / len(images) if len(images) else 0.0
-    return _figures(subject, best, images, hits[id(best)], Repeat(size, ratio, asr))
+    return _figures(subject, best, images, hits[id(best)], Repeat(size, ratio, asr), moved(first, images))
 
 
 def try_out(subject: Scannable, trigger: Candidate) -> Confirmation:
     """Held-out figures of a trigger without a second search."""
     images = victims(subject, trigger)
-    return _figures(subject, trigger, images, success(subject.classifier, trigger, images), None)
+    hits = success(subject.classifier, trigger, images)
+    return _figures(subject, trigger, images, hits, None, moved(trigger, images))
 
 
-def _figures(subject: Scannable, trigger: Candidate, images: Tensor, hits: int, repeat: Repeat | None) -> Confirmation:
+def moved(trigger: Candidate, images: Tensor) -> float:
+    """Root mean square change of a pixel; 0 where there are no images."""
+    return float((trigger.stamp(images, 1.0) - images).square().mean().sqrt()) if len(images) else 0.0
+
+
+def _figures(
+    subject: Scannable, trigger: Candidate, images: Tensor, hits: int, repeat: Repeat | None, change: float
+) -> Confirmation:
     n, some, reference = len(images), evenly(images, PROFILED), subject.reference
     profile = tuple(success(subject.classifier, trigger, some, v) / max(len(some), 1) for v in INTENSITIES)
     return Confirmation(
@@ -231,4 +241,5 @@ def _figures(subject: Scannable, trigger: Candidate, images: Tensor, hits: int, 
         repeat=repeat,
         profile=profile,
         reference_asr=success(reference, trigger, images) / n if reference is not None and n else None,
+        moved=change,
     )

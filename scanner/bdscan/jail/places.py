@@ -63,7 +63,7 @@ def _named(settings: Settings) -> Iterator[str]:
         file, colon, _ = (arch or "").rpartition(":")
         if colon and file != "torchvision":
             yield os.path.dirname(os.path.realpath(file))  # it may import its neighbours
-    yield from (file for file in (settings.labels, *settings.rules) if file is not None)
+    yield from (file for file in (settings.labels, settings.calibration, *settings.rules) if file is not None)
     if isinstance(settings, RepairSettings | ProfileSettings):
         yield settings.report
     yield settings.samples

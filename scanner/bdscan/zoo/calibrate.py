@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bdscan.errors import UsageError
+from bdscan.saved import read_report
 from bdscan.zoo.record import write_json
 from bdscan.zoo.scan_table import ALARMS
 from bdscan.zoo.survey import Row, read
@@ -18,7 +19,7 @@ def run(files: Sequence[Path], out: Path, *, name: str, command: str) -> dict[st
     Raises UsageError where a network is not clean, a scan ended with an error, or scans differ in budget or seed: a
     reference that is left out because it looked bad would make the rates better than they are.
     """
-    rows = read(files)
+    rows = _rows(files)
     for row in rows:
         if row["truth"] != "clean":
             raise UsageError(f"{row['name']} is not clean: references must be")
@@ -30,16 +31,43 @@ def run(files: Sequence[Path], out: Path, *, name: str, command: str) -> dict[st
     ((budget, seed),) = kinds
     table = {
         "name": name,
-        "note": f"Scanned at the {budget} budget with ten images a class.",
+        "note": f"Scanned at the {budget} budget.",
         "command": command,
         "budget": budget,
         "seed": seed,
         "dates": sorted({row["made"]["date"] for row in rows}),
-        "versions": sorted({f"bdscan {row['made']['version']}, torch {row['made']['torch']}" for row in rows}),
+        "versions": sorted({f"bdscan {row['made']['version']}" for row in rows}),
         "models": [_model(row) for row in rows],
     }
     write_json(out, table)
     return table
+
+
+def _rows(files: Sequence[Path]) -> list[Row]:
+    """Lines of surveys, and reports of scans (`.json`) as lines; the user vouches that reported models are clean."""
+    reports, surveys = ([f for f in files if (f.suffix == ".json") is one] for one in (True, False))
+    return [*read(surveys), *(_of_report(path) for path in reports)]
+
+
+def _of_report(path: Path) -> Row:
+    report = read_report(str(path))
+    return {
+        "name": path.stem,
+        "truth": "clean",
+        "score": report.score,
+        "verdict": report.verdict.value,
+        "input_shape": list(report.subject.input_shape),
+        "classes": len(report.subject.classes),
+        "clean_accuracy": {"value": report.subject.clean_accuracy},
+        "settings": {},
+        "made": {
+            "budget": report.settings["budget"],
+            "seed": report.settings["seed"],
+            "date": report.run.started[:10],
+            "version": report.tool.version,
+            "torch": "",
+        },
+    }
 
 
 def _model(row: Row) -> dict[str, Any]:
