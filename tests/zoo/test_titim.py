@@ -63,6 +63,7 @@ def test_one_grid_from_training_to_page_and_it_is_not_made_twice(tmp_path: Path,
     monkeypatch.setattr(titim, "INFERENCE", (0.1, 0.5, 1.0))
     monkeypatch.setattr(titim, "IMAGES", 40)
     said = {"verdict": "clean", "statistics": [["sparse.index", 3, [], 4.2]], "found_target": None}
+    said["baselines"] = {"nc": {"score": 3.25}, "adap_nc": {"score": 1.75}}
     monkeypatch.setattr(titim, "scan_one", lambda *given, **more: dict(said))
     out, told = tmp_path / "t.json", []
     options = {"command": "bdscan zoo titim", "limit": None, "note": told.append}
@@ -78,6 +79,7 @@ def test_one_grid_from_training_to_page_and_it_is_not_made_twice(tmp_path: Path,
     page = (tmp_path / "pages" / "README.md").read_text()
     assert "![success by intensity](badnets.svg)" in page
     assert "| 1 and 0.5 |" in page
+    assert "| 3.2 | 1.8 |" in page, "published indices beside ours"
     root = ElementTree.fromstring((tmp_path / "pages" / "badnets.svg").read_text())
     assert len(root.findall(".//{http://www.w3.org/2000/svg}rect")) == 2 * 3
 

@@ -18,6 +18,8 @@ SHORT = {
 }
 INDEX = ("sparse.index", "dense.index", "warp.index", "tone.index", "sparse.classic_index", "adaptive.classic_index")
 
+PUBLISHED = {"nc": "NC index", "adap_nc": "Adap-NC index"}  # P0, tables 7 and 8
+
 
 def heat_map(name: str, one: Mapping[str, Any], training: Sequence[float], inference: Sequence[float]) -> str:
     """An SVG: rows are training intensities, columns inference intensities, text is the success rate in percent."""
@@ -81,7 +83,9 @@ def _networks(one: Mapping[str, Any], inference: Sequence[float]) -> str:
             if value is not None:
                 best[name] = max(best.get(name, value), value)
         worst = min(v for v, i in zip(row["asr"], inference, strict=True) if i >= 0.2)
-        cells = (number(best.get(name), 1) for name in INDEX)
+        published = scan.get("baselines") or {}
+        cells = [number(best.get(name), 1) for name in INDEX]
+        cells += [number(published[name]["score"], 1) if name in published else None for name in PUBLISHED]
         target = scan["found_target"]
         rows.append(
             (
@@ -94,7 +98,7 @@ def _networks(one: Mapping[str, Any], inference: Sequence[float]) -> str:
                 *cells,
             )
         )
-    header = ("training", "accuracy", "worst ASR from 0.2 on", "scan", "rule", "target", *INDEX)
+    header = ("training", "accuracy", "worst ASR from 0.2 on", "scan", "rule", "target", *INDEX, *PUBLISHED.values())
     return markdown_table(header, rows)
 
 
