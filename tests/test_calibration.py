@@ -33,6 +33,18 @@ def test_p_value_is_the_share_of_references_at_least_as_high_with_the_scanned_on
     assert references(1.0, 2.0, 3.0, 4.0).p_value(score, "standard") == pytest.approx(p)
 
 
+def test_a_scan_with_some_detectors_is_held_to_what_those_give_on_the_references() -> None:
+    def one(**margins: float) -> Reference:
+        return Reference(max(margins.values()), False, (1, 28, 28), 10, 0.9, margins)
+
+    models = (one(sparse=0.2, tone=0.9), one(sparse=0.8, tone=0.1), one(tone=0.5))
+    found = References(name="r", sha256="0" * 64, budget="standard", models=models, note="n")
+    assert found.p_value(0.6, "standard") == 3 / 4
+    assert found.p_value(0.6, "standard", frozenset({"sparse"})) == 2 / 4
+    assert found.p_value(0.6, "standard", frozenset({"tone", "sparse"})) == 3 / 4
+    assert found.p_value(0.6, "standard", frozenset({"graph"})) == 1 / 4
+
+
 def test_equal_scores_count_against_the_alarm() -> None:
     assert references(2.0, 2.0, 2.0).p_value(2.0, "standard") == 1.0
 

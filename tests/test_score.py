@@ -6,9 +6,10 @@ import pytest
 
 from bdscan.detectors.confirmation import INTENSITIES, Confirmation, Repeat
 from bdscan.detectors.inversion.trigger import Candidate
+from bdscan.detectors.registry import chosen
 from bdscan.report import Statistic
 from bdscan.rules import Rule, for_trigger, margin
-from bdscan.score import LARGEST, NOT_SEARCHED_AGAIN, margins, score
+from bdscan.score import LARGEST, NOT_SEARCHED_AGAIN, families_of, margins, score
 
 COMMON = {"severity": "low", "message": "m", "remedy": "r", "title": "t"}
 ALARM = Rule.model_validate(
@@ -85,3 +86,12 @@ def test_families_targets_and_pairs_are_apart_and_the_best_of_each_counts() -> N
     near = margins((ALARM, BRANCH), [universal], [found(), other], [])
     assert set(near) == {("sparse", 3, ())}
     assert near["sparse", 3, ()] == score(margins((ALARM,), [universal], [], []))
+
+
+def test_families_that_detectors_leave_margins_of() -> None:
+    assert families_of(chosen(("pairs", "graph", "inversion.sparse", "inversion.dark"))) == {
+        "pair",
+        "graph",
+        "sparse",
+        "dark",
+    }

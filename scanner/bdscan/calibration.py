@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ class Reference:
     Attributes:
         input_shape: (C, H, W).
         alarm: whether its scan ended in an alarm, a false one.
+        margins: the largest margin of each trigger family, of which `score` is the largest.
     """
 
     score: float
@@ -34,6 +36,13 @@ class Reference:
     input_shape: tuple[int, int, int]
     classes: int
     accuracy: float
+    margins: Mapping[str, float] = field(default_factory=dict)
+
+    def score_of(self, families: frozenset[str] | None) -> float:
+        """Its score had only these families been looked for; None: all."""
+        if families is None:
+            return self.score
+        return max((value for family, value in self.margins.items() if family in families), default=0.0)
 
     @property
     def side(self) -> int:
@@ -50,11 +59,14 @@ class References:
     models: tuple[Reference, ...]
     note: str
 
-    def p_value(self, score: float | None, budget: str) -> float | None:
-        """None without references, without a score, and at another budget than theirs: there scores differ."""
+    def p_value(self, score: float | None, budget: str, families: frozenset[str] | None = None) -> float | None:
+        """None without references, without a score, and at another budget than theirs: there scores differ.
+
+        `families` are those that were asked for, where not all were: references are held to the same.
+        """
         if score is None or not self.models or budget != self.budget:
             return None
-        return (1 + sum(m.score >= score for m in self.models)) / (1 + len(self.models))
+        return (1 + sum(m.score_of(families) >= score for m in self.models)) / (1 + len(self.models))
 
     def describe(self, subject: report.Subject | None = None) -> report.Calibration:
         n = len(self.models)
@@ -116,4 +128,5 @@ def _reference(model: dict[str, Any]) -> Reference:
         input_shape=(channels, height, width),
         classes=int(model["classes"]),
         accuracy=float(model["accuracy"]),
+        margins={str(family): float(value) for family, value in model.get("margins", {}).items()},
     )

@@ -26,7 +26,7 @@ from bdscan.intake.load import load
 from bdscan.intake.speed import fast
 from bdscan.resources import resource
 from bdscan.rules import decide, describe_rules, load_rules
-from bdscan.score import Found, margins, score
+from bdscan.score import Found, families_of, margins, score
 from bdscan.settings import Settings
 from bdscan.stages import Progress, Story, not_examined, not_looked, run_stage
 
@@ -44,6 +44,7 @@ def run(settings: Settings, progress: Progress) -> report.Report:
     except ValueError as error:
         raise UsageError(f"--detectors: {error}") from None
     budget = Budget(settings.budget, settings.seed)
+    asked = families_of(detectors) if settings.detectors else None
     story = Story()
 
     progress("load", 0.0)
@@ -81,7 +82,7 @@ def run(settings: Settings, progress: Progress) -> report.Report:
         score=score(near),
         p_value=None
         if settings.rules and not settings.calibration
-        else references.p_value(score(near), settings.budget),
+        else references.p_value(score(near), settings.budget, asked),
         subject=intake.subject,
         samples=intake.samples,
         findings=tuple(findings),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from bdscan.detectors.confirmation import Confirmation
+from bdscan.detectors.interface import Detector
 from bdscan.detectors.inversion.trigger import Candidate
 from bdscan.report import Statistic
 from bdscan.rules import Rule, applies, margin
@@ -44,6 +45,12 @@ def score(found: Mapping[Found, float]) -> float | None:
     It orders models, for calibration and for curves of error rates; the verdict is the rules'.
     """
     return max(found.values(), default=None)
+
+
+def families_of(detectors: Iterable[Detector]) -> frozenset[str]:
+    """The families that these detectors may leave margins of."""
+    names = (detector.about.name.removeprefix("inversion.") for detector in detectors)
+    return frozenset("pair" if name == "pairs" else name for name in names)
 
 
 def _found(trigger: Candidate) -> Found:

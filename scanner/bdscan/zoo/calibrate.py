@@ -8,6 +8,7 @@ from typing import Any
 
 from bdscan.errors import UsageError
 from bdscan.saved import read_report
+from bdscan.zoo.evaluate_parts import margins
 from bdscan.zoo.record import write_json
 from bdscan.zoo.scan_table import ALARMS
 from bdscan.zoo.survey import Row, read
@@ -60,6 +61,7 @@ def _of_report(path: Path) -> Row:
         "classes": len(report.subject.classes),
         "clean_accuracy": {"value": report.subject.clean_accuracy},
         "settings": {},
+        "statistics": [[s.name, None, [], s.value] for s in report.statistics],
         "made": {
             "budget": report.settings["budget"],
             "seed": report.settings["seed"],
@@ -79,5 +81,6 @@ def _model(row: Row) -> dict[str, Any]:
         "input_shape": row["input_shape"],
         "classes": row["classes"],
         "accuracy": row["clean_accuracy"]["value"],
+        "margins": {family: round(value, 4) for family, value in margins(row).items()},
         "settings": row["settings"],
     }
