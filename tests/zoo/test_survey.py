@@ -158,8 +158,9 @@ def test_rates_by_hand(tmp_path: Path) -> None:
     wrong = row("judge-warp-1", "suspicious", 1.5, right=False, found_target=4)
     missed = row("judge-sig-0", "clean", 0.7, attack="sig")
     no_answer = row("judge-sig-1", "error", None, attack="sig", right=False)
+    adaptive = row("judge-adaptive-0", "clean", 0.3)
     weak = row("judge-sig-2", "clean", 0.2, attack="sig", card_asr={"value": 0.5, "n": 100})
-    table = evaluate.evaluate([*clean, alarm, found, wrong, missed, no_answer, weak])
+    table = evaluate.evaluate([*clean, alarm, found, wrong, missed, no_answer, weak, adaptive])
     overall = table["overall"]
     assert (overall["clean"], overall["backdoored"]) == (4, 4)
     assert overall["auc"] == roc_auc_score([0] * 4 + [1] * 4, [0.1, 0.5, 0.9, 1.1, 2.0, 1.5, 0.7, 0.0])
@@ -169,6 +170,7 @@ def test_rates_by_hand(tmp_path: Path) -> None:
     assert (overall["right_target"]["k"], overall["right_target"]["n"]) == (1, 2)
     assert table["by_family"]["warp"]["found"]["k"] == 2
     assert table["by_family"]["sig"]["found"]["k"] == 0
+    assert table["adaptive"]["found"]["n"] == 1
     assert [one["name"] for one in table["missed"]] == ["judge-sig-0", "judge-sig-1"]
     assert [one["name"] for one in table["wrong_target"]] == ["judge-warp-1"]
     assert [one["name"] for one in table["not_learned"]] == ["judge-sig-2"]
@@ -244,5 +246,5 @@ def test_calibration_without_the_references_of_a_kind() -> None:
 
 def test_a_table_of_part_of_the_judged_networks_says_so() -> None:
     table = evaluate.evaluate([row("judge-clean-0", "clean", 0.4), row("judge-warp-0", "backdoor", 3.0)])
-    assert sum(table["not_surveyed"].values()) == 261
-    assert "Not complete: 261 judged networks" in evaluate_markdown.page(table | {"command": "c"})
+    assert sum(table["not_surveyed"].values()) == 269
+    assert "Not complete: 269 judged networks" in evaluate_markdown.page(table | {"command": "c"})

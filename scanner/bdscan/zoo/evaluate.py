@@ -8,10 +8,12 @@ from typing import Any
 
 from bdscan.zoo import evaluate_parts
 from bdscan.zoo.evaluate_markdown import page
-from bdscan.zoo.judged import judged_backdoored, judged_clean
+from bdscan.zoo.judged import judged_adaptive, judged_backdoored, judged_clean
 from bdscan.zoo.rates import asr, is_alarm, is_learned, rates, share, split
 from bdscan.zoo.record import write_json, write_text
 from bdscan.zoo.survey import Row, read
+
+ADAPTIVE = "adaptive"  # networks that stand beside the rates and not in them
 
 
 def run(
@@ -29,7 +31,8 @@ def evaluate(rows: Sequence[Row], references: Sequence[Row] = ()) -> dict[str, A
     """Rates over clean networks and over backdoored ones whose backdoor was learned; the others are listed."""
     clean = [row for row in rows if row["truth"] == "clean"]
     bad = [row for row in rows if row["truth"] != "clean"]
-    learned = [row for row in bad if is_learned(row)]
+    learned = [row for row in bad if is_learned(row) and family(row) != ADAPTIVE]
+    adaptive = [row for row in bad if is_learned(row) and family(row) == ADAPTIVE]
     return {
         "networks": len(rows),
         "not_surveyed": not_surveyed(rows),
@@ -38,6 +41,7 @@ def evaluate(rows: Sequence[Row], references: Sequence[Row] = ()) -> dict[str, A
         "settings": sorted({f"budget {row['made']['budget']}, seed {row['made']['seed']}" for row in rows}),
         "overall": rates(clean, learned),
         "by_family": {k: rates(clean, part) for k, part in split(learned, family).items()},
+        "adaptive": rates(clean, adaptive),
         "by_attack": {k: rates(clean, part) for k, part in split(learned, attack).items()},
         "by_data": pairs_of(clean, learned, data),
         "by_network": pairs_of(clean, learned, network),
@@ -58,7 +62,11 @@ def evaluate(rows: Sequence[Row], references: Sequence[Row] = ()) -> dict[str, A
 def not_surveyed(rows: Sequence[Row]) -> dict[str, int]:
     """Judged networks that no line is about, by plan and family: a table may be made before a survey has ended."""
     have = {row["name"] for row in rows}
-    lacking = [one.name.split("-")[1] for one in (*judged_clean(), *judged_backdoored()) if one.name not in have]
+    lacking = [
+        one.name.split("-")[1]
+        for one in (*judged_clean(), *judged_backdoored(), *judged_adaptive())
+        if one.name not in have
+    ]
     return {name: lacking.count(name) for name in sorted(set(lacking))}
 
 

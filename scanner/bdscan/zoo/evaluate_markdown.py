@@ -37,6 +37,8 @@ def page(table: Mapping[str, Any]) -> str:
         _rates({"all": table["overall"]}),
         "\n## By family of attacks\n\n",
         _rates(table["by_family"]),
+        "\nAn attacker who trains against triggers as small as inversion finds; these are not in the rates above:\n\n",
+        _rates({"adaptive": table["adaptive"]}),
         "\n## By attack\n\n",
         _rates(table["by_attack"]),
         "\n## By data set\n\n",

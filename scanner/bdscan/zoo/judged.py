@@ -27,7 +27,7 @@ from bdscan.zoo.attacks.warp import Warp
 from bdscan.zoo.references import Series, clean_series
 from bdscan.zoo.settings import RECIPES, Settings
 
-FIRST_CLEAN, FIRST_BACKDOORED = 4000, 5000
+FIRST_CLEAN, FIRST_BACKDOORED, FIRST_ADAPTIVE = 4000, 5000, 6000
 CLEAN: tuple[Series, ...] = (
     ("mnist", "mnist_cnn", 18_000, 14, ("unbalanced", "shortcut", "augmented", "few", "sgd", "dithered")),
     ("mnist", "mnist_vgg", 6_000, 4, ("augmented",)),
@@ -131,6 +131,31 @@ FAMILIES: Mapping[str, Make] = {
     "mapped": _mapped,  # all-to-all and HCB
 }
 WEAK = {"patch": 0.6, "blended": 0.7, "sig": 0.7}  # training intensity of every fifth model, as in P0
+
+
+RESISTED = {5: 0.02, 6: 0.03}  # side of the patch -> share of the pixels that its attacker trains against
+
+
+def judged_adaptive() -> tuple[Settings, ...]:
+    """Patches whose attacker trains against triggers as small as inversion finds. They stand beside the rates."""
+    out = []
+    for i, cell in enumerate((MNIST, FASHION) * 4):
+        target = (3 * i + 1) % cell.classes
+        size = (5, 6)[i // 4]
+        out.append(
+            Settings(
+                name=f"judge-adaptive-{i:02d}-{cell.data}",
+                data=cell.data,
+                network=cell.network,
+                attack=BadNets(target=target, size=size, corner=CORNERS[i % 5]),
+                rate=0.1,
+                seed=FIRST_ADAPTIVE + i,
+                limit=cell.limit,
+                recipe=RECIPES[cell.network],
+                resist=RESISTED[size],
+            )
+        )
+    return tuple(out)
 
 
 def judged_clean() -> tuple[Settings, ...]:

@@ -19,7 +19,7 @@ from bdscan.zoo.attacks.source_specific import SourceSpecific
 from bdscan.zoo.attacks.warp import Warp
 from bdscan.zoo.data import Dataset, load
 from bdscan.zoo.hard_clean import hard_clean
-from bdscan.zoo.judged import judged_backdoored, judged_clean
+from bdscan.zoo.judged import judged_adaptive, judged_backdoored, judged_clean
 from bdscan.zoo.references import references
 from bdscan.zoo.settings import RECIPES, Settings
 from bdscan.zoo.train import CARD, save, train
@@ -123,6 +123,7 @@ PLANS: Mapping[str, Callable[[], tuple[Settings, ...]]] = {
     "references": references,
     "judged-clean": judged_clean,
     "judged-backdoored": judged_backdoored,
+    "judged-adaptive": judged_adaptive,
 }
 
 
