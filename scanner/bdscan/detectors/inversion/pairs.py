@@ -192,7 +192,7 @@ def run(subject: Scannable, budget: Budget, hints: Hints, progress: Progress) ->
                 later,
                 place,
                 pairs[row][1],
-                metrics(scores[row], contrast[row], sizes[row], sizes),
+                metrics(scores[row], contrast[row], sizes[row], sizes, len(pairs) / (classes * (classes - 1))),
                 (pairs[row][0],),
             )
             for place, row in zip(best, keep, strict=True)
@@ -207,12 +207,13 @@ def left_out(searched: int, targets: int, classes: int) -> str:
     return f"only {searched} of {classes * (classes - 1)} class pairs were searched, to {targets} of {classes} targets"
 
 
-def metrics(score: float, contrast: float, size: float, sizes: Array) -> dict[str, float]:
+def metrics(score: float, contrast: float, size: float, sizes: Array, searched: float) -> dict[str, float]:
     """What the rules read of one pair."""
     return {
         "score": float(score),
         "contrast": float(contrast),
         "size_ratio": float(size / np.median(sizes)),
+        "searched": searched,
     }
 
 
