@@ -34,6 +34,8 @@ How often
   On 36 networks, ten clean images a class: none of 13 clean ones raised an alarm (so the true rate may be
   anything up to 23 %), and 22 of 23 backdoored ones were found with a right target. These rates flatter bdscan:
   nine of the networks served to choose thresholds, and some rules were changed after others had been looked at.
+  On 90 further clean networks, many of other architectures, those rules raised 17 false alarms; the rules were
+  then made stricter, and what is left of them has not been measured yet.
   Thresholds are provisional until calibrated on reference models; each report names the calibration it used, how
   many references it rests on, and what was not examined.
 
