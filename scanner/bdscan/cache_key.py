@@ -50,8 +50,12 @@ def file_digest(path: str | os.PathLike[str]) -> str:
 
 def _files(settings: Settings) -> dict[str, Any]:
     """Digests by role. A reference and labels have their own; own rules keep their order."""
-    single = {"model": settings.model, "labels": settings.labels, "reference": settings.reference}
-    single["calibration"] = settings.calibration
+    single = {
+        "model": settings.model,
+        "labels": settings.labels,
+        "reference": settings.reference,
+        "calibration": settings.calibration,
+    }
     return {
         **{role: file_digest(path) for role, path in single.items() if path},
         "samples": _samples(Path(settings.samples)),

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ class Reference:
     Attributes:
         input_shape: (C, H, W).
         alarm: whether its scan ended in an alarm, a false one.
-        margins: the largest margin of each trigger family, of which `score` is the largest.
+        margins: the largest margin of each trigger family, of which `score` is the largest; empty where not known.
     """
 
     score: float
@@ -39,8 +40,9 @@ class Reference:
     margins: Mapping[str, float] = field(default_factory=dict)
 
     def score_of(self, families: frozenset[str] | None) -> float:
-        """Its score had only these families been looked for; None: all."""
-        if families is None:
+        """Its score had only these families been looked for; None: all. Where that is not known, the whole score, which
+        is no lower: a p-value may come out too large, never too small."""
+        if families is None or not self.margins:
             return self.score
         return max((value for family, value in self.margins.items() if family in families), default=0.0)
 
@@ -66,7 +68,7 @@ class References:
         """
         if score is None or not self.models or budget != self.budget:
             return None
-        return (1 + sum(m.score_of(families) >= score for m in self.models)) / (1 + len(self.models))
+        return rank_p_value((m.score_of(families) for m in self.models), score)
 
     def describe(self, subject: report.Subject | None = None) -> report.Calibration:
         n = len(self.models)
@@ -96,6 +98,12 @@ class References:
         return out
 
 
+def rank_p_value(references: Iterable[float], observed: float) -> float:
+    """(1 + #{reference >= observed}) / (1 + n)."""
+    values = list(references)
+    return (1 + sum(value >= observed for value in values)) / (1 + len(values))
+
+
 def load_references(folder: Path, own: str | None = None) -> References:
     """The one file in `calibration/`, or the user's own. Raises UsageError where that one cannot be read."""
     if own is None:
@@ -123,10 +131,17 @@ def _references(raw: bytes) -> References:
 def _reference(model: dict[str, Any]) -> Reference:
     channels, height, width = model["input_shape"]
     return Reference(
-        score=float(model["score"]),
+        score=_finite(model["score"]),
         alarm=bool(model["alarm"]),
         input_shape=(channels, height, width),
         classes=int(model["classes"]),
-        accuracy=float(model["accuracy"]),
-        margins={str(family): float(value) for family, value in model.get("margins", {}).items()},
+        accuracy=_finite(model["accuracy"]),
+        margins={str(family): _finite(value) for family, value in model.get("margins", {}).items()},
     )
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("a number that is not finite")
+    return number

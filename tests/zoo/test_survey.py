@@ -241,7 +241,6 @@ def test_calibration_without_the_references_of_a_kind() -> None:
     found = evaluate_parts.unseen([*low, *high], [one], lambda r: r["data"])
     assert found["mnist"]["references"] == 20
     assert found["mnist"]["all"]["k"] == 0
-    assert evaluate_parts.p_value([0.1, 0.2, 0.3], 0.2) == 0.75
 
 
 def test_a_table_of_part_of_the_judged_networks_says_so() -> None:

@@ -113,10 +113,8 @@ def scan(
         }
         settings = [api.make_settings(model=model, **options) for model in expand(models)]
         source = source_of(context)
-        others = [
-            path for path in (samples, labels, reference, calibration, waivers, source.file, *(rules or ())) if path
-        ]
-        inputs = [*others, *(each.model for each in settings)]
+        others = (samples, labels, reference, calibration, waivers, source.file, *(rules or ()))
+        inputs = [*(path for path in others if path), *(each.model for each in settings)]
         paths = outputs_for([each.model for each in settings], output or ([STDOUT] if format_name else []))
         if summary:
             outputs.plan([summary], "json", inputs, option="--summary")

@@ -109,10 +109,12 @@ def victims(subject: Scannable, found: Candidate) -> Tensor:
         use &= torch.isin(labels, torch.tensor(found.sources, device=labels.device))
     images, labels = images[use], labels[use]
     light = FAMILIES[found.family].light
-    for see in (lambda x: x, *([light] if light else [])):
-        right = (classifier.predict(see(images)).argmax(1) if len(images) else labels) == labels
-        images, labels = images[right], labels[right]
-    return images
+    if not len(images):
+        return images
+    right = classifier.predict(images).argmax(1) == labels
+    if light is not None:
+        right &= classifier.predict(light(images)).argmax(1) == labels
+    return images[right]
 
 
 def success(classifier: Classifier, found: Candidate, images: Tensor, intensity: float = 1.0) -> int:

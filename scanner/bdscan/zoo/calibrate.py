@@ -11,7 +11,7 @@ from bdscan.saved import read_report
 from bdscan.zoo.evaluate_parts import margins
 from bdscan.zoo.record import write_json
 from bdscan.zoo.scan_table import ALARMS
-from bdscan.zoo.survey import Row, read
+from bdscan.zoo.survey import Row, read, statistics
 
 
 def run(files: Sequence[Path], out: Path, *, name: str, command: str) -> dict[str, Any]:
@@ -61,7 +61,6 @@ def _of_report(path: Path) -> Row:
         "classes": len(report.subject.classes),
         "clean_accuracy": {"value": report.subject.clean_accuracy},
         "settings": {},
-        "statistics": [[s.name, None, [], s.value] for s in report.statistics],
         "made": {
             "budget": report.settings["budget"],
             "seed": report.settings["seed"],
@@ -69,7 +68,7 @@ def _of_report(path: Path) -> Row:
             "version": report.tool.version,
             "torch": "",
         },
-    }
+    } | statistics(report)
 
 
 def _model(row: Row) -> dict[str, Any]:

@@ -3,9 +3,10 @@ never seen a data set or an architecture."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from bdscan.calibration import rank_p_value
 from bdscan.zoo.rates import auc, is_alarm, score, share, split
 from bdscan.zoo.survey import Row
 
@@ -105,14 +106,8 @@ def unseen(references: Sequence[Row], clean: Sequence[Row], by: Callable[[Row], 
     for group, rows in sorted(split(clean, by).items()):
         others = [s for name, s in scores if name != group]
         out[group] = {
-            "all": share(p_value([s for _, s in scores], score(row)) <= LEVEL for row in rows),
-            "others": share(p_value(others, score(row)) <= LEVEL for row in rows),
+            "all": share(rank_p_value([s for _, s in scores], score(row)) <= LEVEL for row in rows),
+            "others": share(rank_p_value(others, score(row)) <= LEVEL for row in rows),
             "references": len(scores) - len(others),
         }
     return out
-
-
-def p_value(references: Iterable[float], observed: float) -> float:
-    """The conformal rank p-value that a scan would have."""
-    values = list(references)
-    return (1 + sum(v >= observed for v in values)) / (1 + len(values))

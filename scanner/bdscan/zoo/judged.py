@@ -55,6 +55,19 @@ class Cell:
     classes: int
     side: int
 
+    def settings(self, name: str, attack: Attack, rate: float, seed: int) -> Settings:
+        """Of one backdoored network here; the data set's name is added to its own."""
+        return Settings(
+            name=f"{name}-{self.data}",
+            data=self.data,
+            network=self.network,
+            attack=attack,
+            rate=rate,
+            seed=seed,
+            limit=self.limit,
+            recipe=RECIPES[self.network],
+        )
+
 
 MNIST = Cell("mnist", "mnist_cnn", 18_000, 10, 28)
 FASHION = Cell("fashion", "mnist_cnn", 24_000, 10, 28)
@@ -131,8 +144,6 @@ FAMILIES: Mapping[str, Make] = {
     "mapped": _mapped,  # all-to-all and HCB
 }
 WEAK = {"patch": 0.6, "blended": 0.7, "sig": 0.7}  # training intensity of every fifth model, as in P0
-
-
 RESISTED = {5: 0.02, 6: 0.03}  # side of the patch -> share of the pixels that its attacker trains against
 
 
@@ -142,19 +153,9 @@ def judged_adaptive() -> tuple[Settings, ...]:
     for i, cell in enumerate((MNIST, FASHION) * 4):
         target = (3 * i + 1) % cell.classes
         size = (5, 6)[i // 4]
-        out.append(
-            Settings(
-                name=f"judge-adaptive-{i:02d}-{cell.data}",
-                data=cell.data,
-                network=cell.network,
-                attack=BadNets(target=target, size=size, corner=CORNERS[i % 5]),
-                rate=0.1,
-                seed=FIRST_ADAPTIVE + i,
-                limit=cell.limit,
-                recipe=RECIPES[cell.network],
-                resist=RESISTED[size],
-            )
-        )
+        square = BadNets(target=target, size=size, corner=CORNERS[i % 5])
+        one = cell.settings(f"judge-adaptive-{i:02d}", square, 0.1, FIRST_ADAPTIVE + i)
+        out.append(replace(one, resist=RESISTED[size]))
     return tuple(out)
 
 
@@ -171,14 +172,5 @@ def _backdoored() -> Iterator[Settings]:
         for i, cell in enumerate(TWENTY):
             target = (3 * i + 5 * f + 2) % cell.classes
             attack, rate = make(i, cell, target)
-            one = Settings(
-                name=f"judge-{family}-{i:02d}-{cell.data}",
-                data=cell.data,
-                network=cell.network,
-                attack=attack,
-                rate=rate,
-                seed=FIRST_BACKDOORED + 20 * f + i,
-                limit=cell.limit,
-                recipe=RECIPES[cell.network],
-            )
+            one = cell.settings(f"judge-{family}-{i:02d}", attack, rate, FIRST_BACKDOORED + 20 * f + i)
             yield replace(one, intensity=(WEAK[family],)) if family in WEAK and i % 5 == 4 else one

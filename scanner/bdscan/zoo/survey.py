@@ -66,7 +66,7 @@ def run(
             model = read_folder(folder)
             if model.card["settings"] != json.loads(json.dumps(settings.to_json())):
                 raise UsageError(f"{folder}: made with other settings than the plan's; remove it")
-            more = with_baselines if baselines else statistics
+            more = with_baselines if baselines else (lambda report, settings: statistics(report))
             row = scan_one(model, as_trained(model, clean), budget, seed, threads, compare=False, more=more)
         row |= {
             "settings": settings.to_json(),
@@ -82,7 +82,7 @@ def run(
     return rows
 
 
-def statistics(report: Report, settings: ScanSettings) -> Row:
+def statistics(report: Report) -> Row:
     """All of a report's statistics, as the pipeline computed them: name, target, sources, value."""
     short = [
         [s.name, None if s.target is None else s.target.index, [source.index for source in s.sources], s.value]
@@ -93,7 +93,7 @@ def statistics(report: Report, settings: ScanSettings) -> Row:
 
 def with_baselines(report: Report, settings: ScanSettings) -> Row:
     """The statistics, and what published detectors say of the same network from the same samples."""
-    return statistics(report, settings) | {"baselines": at_our_budget.measure(report, settings)}
+    return statistics(report) | {"baselines": at_our_budget.measure(report, settings)}
 
 
 def read(files: Iterable[Path]) -> list[Row]:

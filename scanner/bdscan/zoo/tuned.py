@@ -6,8 +6,6 @@ steps and looks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from bdscan.zoo.attacks import Attack
 from bdscan.zoo.attacks.all_to_all import AllToAll
 from bdscan.zoo.attacks.badnets import BadNets
@@ -20,7 +18,7 @@ from bdscan.zoo.attacks.semantic import Semantic
 from bdscan.zoo.attacks.source_specific import SourceSpecific
 from bdscan.zoo.attacks.styled import Styled
 from bdscan.zoo.judged import CIFAR, FASHION, GTSRB, MNIST, VIT, Cell
-from bdscan.zoo.settings import RECIPES, Settings
+from bdscan.zoo.settings import Settings
 
 FIRST_SEED = 3000
 SQUARE = BadNets(size=3, corner="top-left", margin=1)
@@ -50,18 +48,7 @@ ROWS: tuple[Row, ...] = (
 
 
 def tune_families() -> tuple[Settings, ...]:
-    return tuple(_all())
-
-
-def _all() -> Iterator[Settings]:
-    for i, (family, cell, attack, rate) in enumerate(ROWS):
-        yield Settings(
-            name=f"tune-{family}-{i:02d}-{cell.data}",
-            data=cell.data,
-            network=cell.network,
-            attack=attack,
-            rate=rate,
-            seed=FIRST_SEED + i,
-            limit=cell.limit,
-            recipe=RECIPES[cell.network],
-        )
+    return tuple(
+        cell.settings(f"tune-{family}-{i:02d}", attack, rate, FIRST_SEED + i)
+        for i, (family, cell, attack, rate) in enumerate(ROWS)
+    )

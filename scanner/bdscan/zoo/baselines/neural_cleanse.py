@@ -7,8 +7,6 @@ trigger at a lower opacity. The paper's goal is 99 %, its alarm an anomaly index
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -72,7 +70,7 @@ def mask_sizes(
         if (i + 1) % PATIENCE == 0:
             reached, size = hits / PATIENCE >= GOAL, torch.sigmoid(mask.detach()).flatten(1).sum(1)
             best = torch.where(reached & (size < best), size, best)
-            weight = torch.where(reached, weight * FACTOR, weight / math.sqrt(FACTOR**3))
+            weight = torch.where(reached, weight * FACTOR, weight / FACTOR**1.5)
             hits.zero_()
         optimiser.step()
     return best.cpu().double().numpy()
