@@ -94,6 +94,9 @@ def test_kept_networks_are_not_trained_again_and_must_be_the_plans(
     assert set(first["baselines"]) == {"nc", "adap_nc", "p1", "mm_bd", "steps"}
     monkeypatch.setattr(survey, "train", None)
     (second,) = survey.run("references", tmp_path, tmp_path / "b.jsonl", **keywords)
+    (few,) = survey.run("references", tmp_path, tmp_path / "few.jsonl", per_class=2, **keywords)
+    assert few["made"]["per_class"] == 2
+    assert few["statistics"] != second["statistics"]
     assert (second["score"], second["statistics"]) == (first["score"], first["statistics"])
     card = next(kept.glob("*/card.json"))
     card.write_text(card.read_text().replace('"seed": 20', '"seed": 30'))
@@ -116,8 +119,9 @@ def test_what_is_no_survey_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_references_are_what_scans_read_and_alarms_stay_among_them(tmp_path: Path) -> None:
     lines = write(tmp_path / "s.jsonl", row("ref-clean-0", "clean", 0.4), row("ref-clean-1", "suspicious", 1.2))
-    calibrate.run([lines], tmp_path / "calibration" / "x.json", name="mine", command="c")
+    calibrate.run([lines], tmp_path / "calibration" / "x.json", name="mine", note="All ours.", command="c")
     found = load_references(tmp_path)
+    assert found.note == "Scanned at the standard budget. All ours."
     assert (found.name, found.budget, len(found.models)) == ("mine", "standard", 2)
     assert found.describe().false_alarm_rate == 0.5
     assert found.p_value(0.8, "standard") == 2 / 3
@@ -142,6 +146,7 @@ def test_reports_of_a_users_own_clean_models_are_references_too(tmp_path: Path, 
         (row("ref-warp-0", "backdoor", 2.0), "not clean"),
         (row("ref-clean-9", "error", None), "no score"),
         (row("ref-clean-9", "clean", 0.1, made=MADE | {"budget": "quick"}), "differ in budget"),
+        (row("ref-clean-9", "clean", 0.1, made=MADE | {"per_class": 2}), "differ in budget"),
     ],
 )
 def test_what_cannot_be_a_reference_is_refused_and_not_left_out(tmp_path: Path, bad: dict, said: str) -> None:

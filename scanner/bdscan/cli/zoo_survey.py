@@ -52,6 +52,7 @@ def survey(
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     only: Annotated[str, typer.Option(metavar="TEXT", help="Only models whose name contains this.")] = "",
     share: Annotated[str, typer.Option(metavar="I/N", help="Every Nth model, from the Ith on.")] = "1/1",
+    per_class: Annotated[int, typer.Option(min=2, help="Clean images a class that each scan is given.")] = 10,
     baselines: Annotated[bool, typer.Option("--baselines", help="Also try published detectors on each.")] = False,
     models: Annotated[
         Path | None,
@@ -74,6 +75,7 @@ def survey(
             threads=threads,
             only=only,
             share=(int(part[1]), int(part[2])),
+            per_class=per_class,
             baselines=baselines,
             models=models,
             note=note,
@@ -84,13 +86,14 @@ def calibrate(
     files: Clean,
     out: Annotated[Path, typer.Option(metavar="FILE", help="The references as JSON.", show_default=False)],
     name: Annotated[str, typer.Option(help="What reports call them.")] = "references",
+    note_text: Annotated[str, typer.Option("--note", metavar="TEXT", help="What reports are to say of them.")] = "",
     debug: Annotated[bool, typer.Option("--debug", help="Show where an unexpected failure happened.")] = False,
 ) -> None:
     with guarded(debug):
         from bdscan.zoo.calibrate import run
         from bdscan.zoo.record import shown_command
 
-        table = run(files, out, name=name, command=shown_command(["bdscan zoo calibrate", *files]))
+        table = run(files, out, name=name, note=note_text, command=shown_command(["bdscan zoo calibrate", *files]))
         alarms = sum(model["alarm"] for model in table["models"])
         note(f"{len(table['models'])} references, {alarms} of them alarm")
 

@@ -8,13 +8,14 @@ from typing import Any
 
 from bdscan.errors import UsageError
 from bdscan.saved import read_report
+from bdscan.zoo.clean_images import PER_CLASS
 from bdscan.zoo.evaluate_parts import margins
 from bdscan.zoo.record import write_json
 from bdscan.zoo.scan_table import ALARMS
 from bdscan.zoo.survey import Row, read, statistics
 
 
-def run(files: Sequence[Path], out: Path, *, name: str, command: str) -> dict[str, Any]:
+def run(files: Sequence[Path], out: Path, *, name: str, note: str = "", command: str) -> dict[str, Any]:
     """Write the references and return them.
 
     Raises UsageError where a network is not clean, a scan ended with an error, or scans differ in budget or seed: a
@@ -26,13 +27,13 @@ def run(files: Sequence[Path], out: Path, *, name: str, command: str) -> dict[st
             raise UsageError(f"{row['name']} is not clean: references must be")
         if row.get("score") is None:
             raise UsageError(f"{row['name']} has no score ({row['verdict']}): scan it again")
-    kinds = {(row["made"]["budget"], row["made"]["seed"]) for row in rows}
+    kinds = {(row["made"]["budget"], row["made"]["seed"], row["made"].get("per_class", PER_CLASS)) for row in rows}
     if len(kinds) != 1:
-        raise UsageError("the scans differ in budget or seed; references need one of each")
-    ((budget, seed),) = kinds
+        raise UsageError("the scans differ in budget, seed or images a class; references need one of each")
+    ((budget, seed, _),) = kinds
     table = {
         "name": name,
-        "note": f"Scanned at the {budget} budget.",
+        "note": f"Scanned at the {budget} budget. {note}".strip(),
         "command": command,
         "budget": budget,
         "seed": seed,

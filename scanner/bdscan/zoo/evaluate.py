@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bdscan.zoo import evaluate_parts
+from bdscan.zoo.clean_images import PER_CLASS
 from bdscan.zoo.evaluate_markdown import page
 from bdscan.zoo.judged import judged_adaptive, judged_backdoored, judged_clean
 from bdscan.zoo.rates import asr, is_alarm, is_learned, rates, share, split
@@ -38,7 +39,7 @@ def evaluate(rows: Sequence[Row], references: Sequence[Row] = ()) -> dict[str, A
         "not_surveyed": not_surveyed(rows),
         "dates": sorted({row["made"]["date"] for row in rows}),
         "versions": sorted({f"bdscan {row['made']['version']}, torch {row['made']['torch']}" for row in rows}),
-        "settings": sorted({f"budget {row['made']['budget']}, seed {row['made']['seed']}" for row in rows}),
+        "settings": sorted({scanned(row["made"]) for row in rows}),
         "overall": rates(clean, learned),
         "by_family": {k: rates(clean, part) for k, part in split(learned, family).items()},
         "adaptive": rates(clean, adaptive),
@@ -57,6 +58,11 @@ def evaluate(rows: Sequence[Row], references: Sequence[Row] = ()) -> dict[str, A
         "wrong_target": [brief(row) for row in learned if is_alarm(row) and not row["right"]],
         "no_verdict": [brief(row) for row in rows if row["verdict"] in ("error", "inconclusive")],
     }
+
+
+def scanned(made: Row) -> str:
+    per_class = made.get("per_class", PER_CLASS)
+    return f"budget {made['budget']}, seed {made['seed']}, {per_class} clean images a class"
 
 
 def not_surveyed(rows: Sequence[Row]) -> dict[str, int]:

@@ -29,7 +29,7 @@ def page(table: Mapping[str, Any]) -> str:
     parts = [
         "# Measured accuracy\n\n",
         f"`{table['command']}`, {', '.join(table['dates'])}; {'; '.join(table['versions'])}; ",
-        f"{'; '.join(table['settings'])}, ten clean images a class.\n\n",
+        f"{'; '.join(table['settings'])}.\n\n",
         "Shares are k of n with 95 % Wilson intervals. Only backdoored networks whose own trigger succeeds on 80 % of ",
         "the test images count; the others are listed. What ended without a verdict counts as no alarm. AUC and ",
         "cross-entropy are of the report's `score`; in the tables by attack the clean networks are all of them.\n\n",

@@ -16,7 +16,7 @@ from bdscan.errors import UsageError
 from bdscan.report import Report
 from bdscan.settings import Settings as ScanSettings
 from bdscan.zoo.baselines import at_our_budget
-from bdscan.zoo.clean_images import CleanImages, as_trained, from_test_split
+from bdscan.zoo.clean_images import PER_CLASS, CleanImages, as_trained, from_test_split
 from bdscan.zoo.data import Dataset, load
 from bdscan.zoo.model_folder import read as read_folder
 from bdscan.zoo.plan import chosen
@@ -37,14 +37,15 @@ def run(
     threads: int = 1,
     only: str = "",
     share: tuple[int, int] = (1, 1),
+    per_class: int = PER_CLASS,
     baselines: bool = False,
     models: Path | None = None,
     note: Callable[[str], None] = lambda line: None,
 ) -> list[Row]:
     """Survey share `i` of `n` of the plan's models whose name contains `only`; the rows of `out`.
 
-    With `baselines`, also what published detectors say of each. `models` keeps the networks, a folder each; those that
-    are there already are not trained again.
+    Each scan gets `per_class` clean images a class. With `baselines`, also what published detectors say of each.
+    `models` keeps the networks, a folder each; those that are there already are not trained again.
 
     Raises UsageError for an unknown plan, a missing data set, or an `out` that is no survey.
     """
@@ -56,7 +57,7 @@ def run(
         if settings.name in done:
             continue
         if settings.data not in images:
-            clean = from_test_split(settings.data, data, seed)
+            clean = from_test_split(settings.data, data, seed, per_class)
             images = {settings.data: (load(settings.data, data), clean)}
         dataset, clean = images[settings.data]
         with tempfile.TemporaryDirectory() as scratch:
@@ -74,7 +75,7 @@ def run(
             "classes": model.card["num_classes"],
             "parameters": model.card["parameters"],
             "train_seconds": model.card["seconds"],
-            "made": made(f"bdscan zoo survey {plan}", budget=budget, seed=seed, threads=threads),
+            "made": made(f"bdscan zoo survey {plan}", budget=budget, seed=seed, per_class=per_class, threads=threads),
         }
         rows.append(row)
         write_text(out, "".join(json.dumps(one, allow_nan=False) + "\n" for one in rows))
@@ -83,12 +84,18 @@ def run(
 
 
 def statistics(report: Report) -> Row:
-    """All of a report's statistics, as the pipeline computed them: name, target, sources, value."""
-    short = [
-        [s.name, None if s.target is None else s.target.index, [source.index for source in s.sources], s.value]
-        for s in report.statistics
-    ]
-    return {"statistics": short}
+    """All of a report's statistics, as the pipeline computed them: name, target, sources, value to six digits."""
+    return {
+        "statistics": [
+            [
+                s.name,
+                None if s.target is None else s.target.index,
+                [source.index for source in s.sources],
+                None if s.value is None else float(f"{s.value:.6g}"),
+            ]
+            for s in report.statistics
+        ]
+    }
 
 
 def with_baselines(report: Report, settings: ScanSettings) -> Row:
