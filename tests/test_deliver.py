@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from bdscan.deliver import SPARE, deliver, named
 from bdscan.errors import CannotJudge
@@ -19,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent / "formats"))
 import sample
 
 CONTENT = b"weights"
+SCHEMA = Path(__file__).parents[1] / "docs" / "repair.schema.json"
 
 
 def account(outcome: str = "repaired", content: bytes = CONTENT) -> Repair:
@@ -57,7 +59,11 @@ def test_a_repaired_model_its_weights_and_the_account_are_written(private: Path,
     written = deliver(private, account(), "new.onnx", output, 100)
     assert written == (output, output + ".data", output + ".repair.json")
     assert [Path(p).read_bytes() for p in written[:2]] == [CONTENT, b"more"]
-    assert json.loads(Path(written[2]).read_text())["outcome"] == "repaired"
+    kept = json.loads(Path(written[2]).read_text())
+    assert kept["outcome"] == "repaired"
+    schema = Draft202012Validator(json.loads(SCHEMA.read_text()))
+    schema.validate(kept)
+    assert not schema.is_valid(kept | {"outcome": "fine"})
 
 
 def test_a_rejected_one_does_not_get_the_name_that_was_asked_for(private: Path, tmp_path: Path) -> None:

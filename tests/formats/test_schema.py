@@ -6,14 +6,16 @@ import sample
 from jsonschema import Draft202012Validator, ValidationError
 
 from bdscan.formats import render
-from bdscan.formats.schema import render_schema
+from bdscan.formats.schema import MODELS, render_schema
 
-PUBLISHED = Path(__file__).parents[2] / "docs" / "report.schema.json"
+DOCS = Path(__file__).parents[2] / "docs"
+PUBLISHED = DOCS / "report.schema.json"
 
 
-def test_published_schema_is_the_generated_one() -> None:
-    assert PUBLISHED.read_text(encoding="utf-8") == render_schema(), (
-        "run: python -m bdscan.formats.schema > docs/report.schema.json"
+@pytest.mark.parametrize("name", MODELS)
+def test_published_schemas_are_the_generated_ones(name: str) -> None:
+    assert (DOCS / f"{name}.schema.json").read_text(encoding="utf-8") == render_schema(name), (
+        f"run: python -m bdscan.formats.schema {name} > docs/{name}.schema.json"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from bdscan.errors import CannotJudge
+from bdscan.errors import CannotJudge, UsageError
 from bdscan.intake.classifier import Scannable
 from bdscan.intake.load import load
 from bdscan.settings import Settings
@@ -19,7 +20,7 @@ from bdscan.zoo.baselines.fine_pruning import activity, fine_pruning, last_convo
 from bdscan.zoo.baselines.fine_tuning import fine_tuning
 from bdscan.zoo.known_trigger import KnownTrigger
 from bdscan.zoo.repair_markdown import page
-from bdscan.zoo.repair_table import Truth, nder, truth
+from bdscan.zoo.repair_table import Truth, nder, run, truth
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 TARGET = 8
@@ -105,6 +106,14 @@ def test_activity_is_of_the_named_layer(badnets: Scannable) -> None:
     assert not layer._forward_hooks
     with pytest.raises(CannotJudge, match="no convolution"):
         last_convolution(nn.Linear(2, 2))
+
+
+def test_rows_of_other_seeds_are_not_taken_over(tmp_path: Path) -> None:
+    out = tmp_path / "repairs.json"
+    out.write_text(json.dumps({"seeds": 3, "rows": []}))
+    with pytest.raises(UsageError, match="is of 3 seeds"):
+        run([], tmp_path, out, None, command="c", seeds=2, resume=True)
+    assert json.loads(out.read_text())["seeds"] == 3
 
 
 def test_the_page_shows_ours_the_baselines_and_what_could_not_be_repaired() -> None:

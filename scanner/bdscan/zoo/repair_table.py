@@ -103,11 +103,14 @@ def run(
 
     Raises UsageError before the first repair where a folder, a card or a data set cannot be read.
     """
-    models = [model for model in find(folders, only) if model.truth == "backdoored"]
     header = made(command, seeds=seeds, threads=threads)
     rows: dict[str, Row] = {}
     if resume and out.exists():
-        rows = {row["name"]: row for row in json.loads(out.read_text())["rows"]}
+        before = json.loads(out.read_text())
+        if before["seeds"] != seeds:
+            raise UsageError(f"{out} is of {before['seeds']} seeds; give --seeds {before['seeds']}, or another --out")
+        rows = {row["name"]: row for row in before["rows"]}
+    models = [model for model in find(folders, only) if model.truth == "backdoored"]
     for model in models:
         if model.name in rows:
             note(f"{model.name}: there already")
