@@ -94,6 +94,10 @@ def test_kept_networks_are_not_trained_again_and_must_be_the_plans(
     assert set(first["baselines"]) == {"nc", "adap_nc", "p1", "mm_bd", "steps"}
     monkeypatch.setattr(survey, "train", None)
     (second,) = survey.run("references", tmp_path, tmp_path / "b.jsonl", **keywords)
+    (whole,) = survey.run("references", tmp_path, tmp_path / "b.jsonl", baselines=True, **keywords)
+    assert whole == second | {"baselines": first["baselines"]}, "what a line lacks is added to it"
+    with pytest.raises(UsageError, match="another budget"):
+        survey.run("references", tmp_path, tmp_path / "b.jsonl", **keywords | {"budget": "standard"})
     (few,) = survey.run("references", tmp_path, tmp_path / "few.jsonl", per_class=2, **keywords)
     assert few["made"]["per_class"] == 2
     assert few["statistics"] != second["statistics"]

@@ -63,8 +63,9 @@ def test_one_grid_from_training_to_page_and_it_is_not_made_twice(tmp_path: Path,
     monkeypatch.setattr(titim, "INFERENCE", (0.1, 0.5, 1.0))
     monkeypatch.setattr(titim, "IMAGES", 40)
     said = {"verdict": "clean", "statistics": [["sparse.index", 3, [], 4.2]], "found_target": None}
-    said["baselines"] = {"nc": {"score": 3.25}, "adap_nc": {"score": 1.75}}
+    others = {"baselines": {"nc": {"score": 3.25}, "adap_nc": {"score": 1.75}}}
     monkeypatch.setattr(titim, "scan_one", lambda *given, **more: dict(said))
+    monkeypatch.setattr(titim, "published", lambda *given: others)
     out, told = tmp_path / "t.json", []
     options = {"command": "bdscan zoo titim", "limit": None, "note": told.append}
     table = titim.run("digits", "digits_cnn", tmp_path, out, tmp_path / "pages", **options)

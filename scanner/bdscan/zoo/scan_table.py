@@ -12,7 +12,6 @@ from bdscan import api
 from bdscan.detectors.inversion.families import FAMILIES
 from bdscan.errors import CannotJudge, UsageError
 from bdscan.report import Finding, Report, Statistic
-from bdscan.settings import Settings
 from bdscan.zoo import fidelity
 from bdscan.zoo.clean_images import CleanImages, as_trained, from_test_split, own_samples
 from bdscan.zoo.model_folder import ModelFolder, find
@@ -72,9 +71,9 @@ def scan_one(
     seed: int,
     threads: int,
     compare: bool,
-    more: Callable[[Report, Settings], Row] = lambda report, settings: {},
+    more: Callable[[Report], Row] = lambda report: {},
 ) -> Row:
-    """One network's row, with `more` of its report and settings.
+    """One network's row, with `more` of its report.
 
     A scan that ends with an error is a row too, and never right.
     """
@@ -98,7 +97,7 @@ def scan_one(
             report = api.run(settings)
         except (UsageError, CannotJudge) as error:
             return {**truth, "verdict": "error", "error": without_folders(str(error)), "right": False}
-        row = {**truth, **outcome(report, model.truth, model.targets), **more(report, settings)}
+        row = {**truth, **outcome(report, model.truth, model.targets), **more(report)}
         if compare:
             x, y = clean.others(fidelity.IMAGES, seed)
             try:

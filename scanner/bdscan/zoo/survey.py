@@ -14,10 +14,11 @@ from typing import Any
 
 from bdscan.errors import UsageError
 from bdscan.report import Report
-from bdscan.settings import Settings as ScanSettings
 from bdscan.zoo.baselines import at_our_budget
 from bdscan.zoo.clean_images import PER_CLASS, CleanImages, as_trained, from_test_split
 from bdscan.zoo.data import Dataset, load
+from bdscan.zoo.fidelity import scan_settings
+from bdscan.zoo.model_folder import ModelFolder
 from bdscan.zoo.model_folder import read as read_folder
 from bdscan.zoo.plan import chosen
 from bdscan.zoo.record import made, write_text
@@ -45,16 +46,21 @@ def run(
     """Survey share `i` of `n` of the plan's models whose name contains `only`; the rows of `out`.
 
     Each scan gets `per_class` clean images a class. With `baselines`, also what published detectors say of each.
-    `models` keeps the networks, a folder each; those that are there already are not trained again.
+    `models` keeps the networks, a folder each; those that are there already are not trained again. Lines that are in
+    `out` stay; with `baselines`, what they lack is added.
 
-    Raises UsageError for an unknown plan, a missing data set, or an `out` that is no survey.
+    Raises UsageError for an unknown plan, a missing data set, or an `out` that is no survey or another one.
     """
     part, parts = share
-    rows = read([out]) if out.exists() else []
-    done = {row["name"] for row in rows}
+    rows = {row["name"]: row for row in read([out])} if out.exists() else {}
+    how = {"budget": budget, "seed": seed, "per_class": per_class}
+    if any({key: row["made"].get(key) for key in how} != how for row in rows.values()):
+        raise UsageError(f"{out} was made with another budget, seed or number of images a class; name another file")
     images: dict[str, tuple[Dataset, CleanImages]] = {}
     for settings in chosen(plan, only)[part - 1 :: parts]:
-        if settings.name in done:
+        row = rows.get(settings.name, {})
+        compare = baselines and "baselines" not in row and row.get("verdict") != "error"
+        if row and not compare:
             continue
         if settings.data not in images:
             clean = from_test_split(settings.data, data, seed, per_class)
@@ -67,20 +73,22 @@ def run(
             model = read_folder(folder)
             if model.card["settings"] != json.loads(json.dumps(settings.to_json())):
                 raise UsageError(f"{folder}: made with other settings than the plan's; remove it")
-            more = with_baselines if baselines else (lambda report, settings: statistics(report))
-            row = scan_one(model, as_trained(model, clean), budget, seed, threads, compare=False, more=more)
-        row |= {
-            "settings": settings.to_json(),
-            "input_shape": model.card["input_shape"],
-            "classes": model.card["num_classes"],
-            "parameters": model.card["parameters"],
-            "train_seconds": model.card["seconds"],
-            "made": made(f"bdscan zoo survey {plan}", budget=budget, seed=seed, per_class=per_class, threads=threads),
-        }
-        rows.append(row)
-        write_text(out, "".join(json.dumps(one, allow_nan=False) + "\n" for one in rows))
+            own = as_trained(model, clean)
+            if not row:
+                row = scan_one(model, own, budget, seed, threads, compare=False, more=statistics) | {
+                    "settings": settings.to_json(),
+                    "input_shape": model.card["input_shape"],
+                    "classes": model.card["num_classes"],
+                    "parameters": model.card["parameters"],
+                    "train_seconds": model.card["seconds"],
+                    "made": made(f"bdscan zoo survey {plan}", **how, threads=threads),
+                }
+            if compare and "statistics" in row:
+                row |= published(model, own, row, budget, seed, threads)
+        rows[settings.name] = row
+        write_text(out, "".join(json.dumps(one, allow_nan=False) + "\n" for one in rows.values()))
         note(f"{settings.name}: {row['verdict']}, score {row.get('score')}")
-    return rows
+    return list(rows.values())
 
 
 def statistics(report: Report) -> Row:
@@ -98,9 +106,13 @@ def statistics(report: Report) -> Row:
     }
 
 
-def with_baselines(report: Report, settings: ScanSettings) -> Row:
-    """The statistics, and what published detectors say of the same network from the same samples."""
-    return statistics(report) | {"baselines": at_our_budget.measure(report, settings)}
+def published(model: ModelFolder, clean: CleanImages, row: Row, budget: str, seed: int, threads: int) -> Row:
+    """What published detectors say of the network that `row` is about, from the samples that its scan had."""
+    with tempfile.TemporaryDirectory() as scratch:
+        samples = Path(scratch) / "samples.npz"
+        clean.write_drawn(samples)
+        settings = scan_settings(model.weights, samples, model.arch(Path(scratch)), budget, seed, threads)
+        return {"baselines": at_our_budget.measure(row["statistics"], settings)}
 
 
 def read(files: Iterable[Path]) -> list[Row]:

@@ -34,7 +34,7 @@ from bdscan.zoo.model_folder import read as read_folder
 from bdscan.zoo.record import made, write_json, write_text
 from bdscan.zoo.scan_table import scan_one
 from bdscan.zoo.settings import RECIPES, Settings
-from bdscan.zoo.survey import with_baselines
+from bdscan.zoo.survey import published, statistics
 from bdscan.zoo.titim_markdown import heat_map, page
 from bdscan.zoo.train import Trained, save, train
 
@@ -98,9 +98,10 @@ def run(
             with tempfile.TemporaryDirectory() as scratch:
                 save(trained, Path(scratch) / settings.name)
                 model = read_folder(Path(scratch) / settings.name)
-                found = scan_one(
-                    model, as_trained(model, clean), budget, seed, threads, compare=False, more=with_baselines
-                )
+                own = as_trained(model, clean)
+                found = scan_one(model, own, budget, seed, threads, compare=False, more=statistics)
+                if "statistics" in found:
+                    found |= published(model, own, found, budget, seed, threads)
             keys = ("verdict", "right", "rule", "score", "found_target", "statistics", "baselines")
             rows[-1]["scan"] = {key: found.get(key) for key in keys}
             note(f"{settings.name}: ASR {rows[-1]['asr']}, {found['verdict']}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -10,7 +11,6 @@ from bdscan.detectors.inversion.universal import FIRST
 from bdscan.intake.load import load
 from bdscan.intake.speed import fast
 from bdscan.jail.compute import deterministic
-from bdscan.report import Report
 from bdscan.settings import Settings
 from bdscan.zoo.baselines import mm_bd, neural_cleanse, steps_kmeans
 from bdscan.zoo.baselines.verdict import Verdict
@@ -19,15 +19,18 @@ STARTS, ASCENT = 3, 40  # of margins: starts a class, steps
 INDEX = "sparse.classic_index"  # the scan's own sparse family is P1's inversion, eq. 3 to 5
 
 
-def measure(report: Report, settings: Settings) -> dict[str, dict[str, Any]]:
-    """Name -> score, alarm by the paper's rule, target; of the network that `report` is about."""
+def measure(statistics: Sequence[Sequence[Any]], settings: Settings) -> dict[str, dict[str, Any]]:
+    """Name -> score, alarm by the paper's rule, target; of the network whose scan found `statistics`.
+
+    Those are name, target, sources and value each, as a survey keeps them.
+    """
     iterations, per_step = FIRST[settings.budget]
     with deterministic(settings):
         found = load(settings).scannable
         classifier = fast(found.classifier)
         images, labels = found.samples.part(found.samples.search, classifier.device)
         classes = len(classifier.classes)
-        verdicts = {"p1": published_inversion(report)}
+        verdicts = {"p1": published_inversion(statistics)}
         for name, adaptive in (("nc", False), ("adap_nc", True)):
             sizes = neural_cleanse.mask_sizes(
                 classifier,
@@ -46,11 +49,10 @@ def measure(report: Report, settings: Settings) -> dict[str, dict[str, Any]]:
     return {name: asdict(one) for name, one in verdicts.items()}
 
 
-def published_inversion(report: Report) -> Verdict:
+def published_inversion(statistics: Sequence[Sequence[Any]]) -> Verdict:
     """P1's inversion with Neural Cleanse's index above 2; no alarm where the scan did not invert."""
-    indices = [s for s in report.statistics if s.name == INDEX and s.value is not None and s.target is not None]
-    if not indices:
+    found = [(value, target) for name, target, _, value in statistics if name == INDEX and None not in (value, target)]
+    if not found:
         return Verdict(0.0, False, None)
-    top = max(indices, key=lambda s: s.value or 0.0)
-    value = float(top.value or 0.0)
-    return Verdict(value, value > neural_cleanse.ALARM, None if top.target is None else top.target.index)
+    value, target = max(found)
+    return Verdict(float(value), value > neural_cleanse.ALARM, target)
