@@ -112,6 +112,15 @@ def test_family_and_scope_restrict_a_rule() -> None:
     assert for_trigger([rule(about="statistic", statistic="s")], "sparse", True, metrics) is None
 
 
+def test_pairs_of_a_few_columns_must_work_on_every_held_out_image() -> None:
+    """Among 43 classes a clean network's pair worked on four of five; where all pairs were searched that is enough."""
+    found = {"contrast": 6.9, "size_ratio": 0.2, "asr": 0.8, "repeat_ratio": 0.19, "asr_low": 0.4}
+    for more, alarms in (({"searched": 1.0}, True), ({"searched": 0.1}, False), ({"searched": 0.1, "asr": 1.0}, True)):
+        fired = for_trigger(SHIPPED, "sparse", False, found | more)
+        assert fired is not None
+        assert fired.weakness != alarms
+
+
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
