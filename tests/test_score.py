@@ -65,6 +65,14 @@ def test_without_a_second_search_it_stays_below_one() -> None:
     assert score(margins((ALARM,), [], [found(ratio=1.0)], [])) == 0.5
 
 
+def test_what_a_second_search_refuted_no_longer_counts_with_the_first() -> None:
+    one, other = found(), found(ratio=0.5)
+    assert score(margins((ALARM,), [], [one], [])) == NOT_SEARCHED_AGAIN
+    assert score(margins((ALARM,), [confirmed(one, 0.95)], [one], [])) == 0.5, "of the other alternative, the gap"
+    elsewhere = Candidate("sparse", 5, (), {}, 1.0, 1.0, other.metrics, other.stamp)
+    assert score(margins((ALARM,), [confirmed(one, 0.95)], [one, elsewhere], [])) == NOT_SEARCHED_AGAIN
+
+
 def test_weaknesses_and_other_families_do_not_count() -> None:
     assert score(margins((WEAK,), [confirmed(found())], [], [])) == 0.0
     assert score(margins((ALARM,), [confirmed(found(family="warp"))], [], [])) == 0.0

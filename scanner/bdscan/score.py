@@ -21,13 +21,18 @@ def margins(
     candidates: Iterable[Candidate],
     statistics: Iterable[Statistic],
 ) -> dict[Found, float]:
-    """The largest margin of a rule that alarms, for each family, target and sources; at most LARGEST."""
+    """The largest margin of a rule that alarms, for each family, target and sources; at most LARGEST.
+
+    What was confirmed or refuted counts with what that found, no longer with what the first search alone let fear.
+    """
     alarms = [rule for rule in rules if not rule.weakness]
     values: list[tuple[Found, float]] = []
     for c in confirmed:
         best = _margin(alarms, c.trigger, c.metrics)
         values.append((_found(c.trigger), best if c.repeat is not None else min(best, NOT_SEARCHED_AGAIN)))
-    values += [(_found(c), min(_margin(alarms, c, c.metrics), NOT_SEARCHED_AGAIN)) for c in candidates]
+    tried = {about for about, _ in values}
+    left = [c for c in candidates if _found(c) not in tried]
+    values += [(_found(c), min(_margin(alarms, c, c.metrics), NOT_SEARCHED_AGAIN)) for c in left]
     for s in statistics:
         about = (s.detector, s.target.index if s.target else None, tuple(label.index for label in s.sources))
         values += [

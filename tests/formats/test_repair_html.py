@@ -91,7 +91,13 @@ def test_a_cut_says_what_was_fixed_and_nothing_of_weights() -> None:
     assert "On all 180 clean images" in text
     for said in ("branch at gate (Less, switches Where, Mul)", "by the image", "always false"):
         assert said in text, said
-    for absent in ("Unlearned triggers", "Rounds of unlearning", "Does the backdoor come back?", "in all."):
+    for absent in (
+        "How far apart the classes are",
+        "Unlearned triggers",
+        "Rounds of unlearning",
+        "Does the backdoor come back?",
+        "in all.",
+    ):
         assert absent not in text, absent
     assert "Cut branches" not in Page(render(sample_repair.repaired())).text
 

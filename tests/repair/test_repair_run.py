@@ -46,6 +46,22 @@ def test_a_repaired_model_is_written_and_scanned_clean(found: Report, tmp_path: 
         run(wanted("clean-1.onnx", report), str(tmp_path), lambda stage, share: None)
 
 
+def test_the_weaknesses_of_a_clean_network_are_unlearned_and_its_classes_move_apart(tmp_path: Path) -> None:
+    clean = pipeline.run(settings("clean-1.onnx"), lambda stage, share: None)
+    assert clean.verdict is Verdict.CLEAN
+    (tmp_path / "report.json").write_text(clean.model_dump_json())
+    wishes = wanted("clean-1.onnx", tmp_path / "report.json")
+    with pytest.raises(UsageError, match="--weaknesses"):
+        run(wishes, str(tmp_path), lambda stage, share: None)
+    result = run(wishes.model_copy(update={"weaknesses": True}), str(tmp_path), lambda stage, share: None)
+    assert result.outcome == "repaired", result.reasons
+    assert result.triggers[0].after.value < result.triggers[0].before.value
+    assert result.distance is not None
+    assert result.distance.pairs == 90
+    assert result.distance.after > result.distance.before
+    assert result.distance.increase > 0
+
+
 def test_a_report_without_alarms_names_nothing_to_unlearn(found: Report) -> None:
     with pytest.raises(UsageError, match="no trigger to unlearn"):
         planted(found.model_copy(update={"findings": ()}))

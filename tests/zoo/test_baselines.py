@@ -35,14 +35,14 @@ def test_labels_that_never_reach_the_goal_are_as_large_as_the_image() -> None:
 
 def test_mm_bd_is_the_order_statistic_of_a_gamma() -> None:
     margins = np.array([5.0, 6.0, 5.5, 4.8, 6.2, 5.1, 9.0])
-    shape, _, scale = stats.gamma.fit(np.delete(margins, 6), floc=0.0)
-    p = 1 - stats.gamma.cdf(9.0, shape, scale=scale) ** 7
+    shape, place, scale = stats.gamma.fit(np.delete(margins, 6))
+    p = 1 - stats.gamma.cdf(9.0, shape, place, scale) ** 7
     found = mm_bd.verdict(margins)
     assert found.score == pytest.approx(-np.log10(p), rel=1e-4)
     assert (found.alarm, found.target) == (True, 6)
     assert not mm_bd.verdict(np.array([5.0, 6.0, 5.5, 4.8, 6.2, 5.1, 6.4])).alarm
     assert mm_bd.verdict(np.array([5.0, 5.0, 5.0, 80.0])).score == mm_bd.LARGEST
-    assert not mm_bd.verdict(np.array([-1.0, -2.0, -1.5])).alarm
+    assert not mm_bd.verdict(np.array([-1.0, -2.0, -1.5, -1.2, -1.8, -1.1])).alarm
 
 
 def test_steps_alarm_where_half_of_the_sources_point_at_one_label() -> None:

@@ -56,7 +56,7 @@ def test_the_row_says_what_the_scan_found(scanned) -> None:
     table, report, _ = scanned
     (row,) = table["rows"]
     assert (row["name"], row["attack"], row["targets"]) == ("badnets", "badnets", [8])
-    assert row["right"] is is_right(report, "backdoored", (8,))
+    assert row["right"] is is_right(report, "backdoored", (8,), ((),))
     assert row["verdict"] == report.verdict
     assert row["seconds"] == report.run.seconds
     assert sum(row["stages"].values()) <= row["seconds"] * 1.01
@@ -99,24 +99,39 @@ def test_the_page_has_every_part_and_no_machine_s_path(scanned) -> None:
 
 def test_right_wants_the_true_target_first(alarm: Report) -> None:
     report = alarm
-    assert is_right(report, "backdoored", (8,))
-    assert not is_right(report, "backdoored", (3,))
-    assert not is_right(report, "clean", ())
+    assert is_right(report, "backdoored", (8,), ((),))
+    assert not is_right(report, "backdoored", (3,), ((),))
+    assert not is_right(report, "clean", (), ())
     first = report.findings[0].model_copy(update={"target": Label(index=3, name="3")})
-    assert not is_right(report.model_copy(update={"findings": (first, *report.findings)}), "backdoored", (8,))
+    assert not is_right(report.model_copy(update={"findings": (first, *report.findings)}), "backdoored", (8,), ((),))
     weak = first.model_copy(update={"weakness": True})
-    assert is_right(report.model_copy(update={"findings": (weak, *report.findings)}), "backdoored", (8,))
+    assert is_right(report.model_copy(update={"findings": (weak, *report.findings)}), "backdoored", (8,), ((),))
     silent = report.model_copy(update={"verdict": Verdict.CLEAN, "findings": ()})
-    assert is_right(silent, "clean", ())
-    assert not is_right(silent, "backdoored", (8,))
+    assert is_right(silent, "clean", (), ())
+    assert not is_right(silent, "backdoored", (8,), ((),))
     unsure = report.model_copy(update={"verdict": Verdict.INCONCLUSIVE})
-    assert not is_right(unsure, "clean", ())
-    assert not is_right(unsure, "backdoored", (8,))
+    assert not is_right(unsure, "clean", (), ())
+    assert not is_right(unsure, "backdoored", (8,), ((),))
+
+
+def test_right_wants_true_sources_and_more_than_any_target_of_all_to_all(alarm: Report) -> None:
+    def named(*sources: int) -> Report:
+        labels = tuple(Label(index=s, name=str(s)) for s in sources)
+        return alarm.model_copy(update={"findings": (alarm.findings[0].model_copy(update={"sources": labels}),)})
+
+    assert is_right(named(2), "backdoored", (8,), ((2, 3),))
+    assert not is_right(named(4), "backdoored", (8,), ((2, 3),))
+    assert is_right(named(), "backdoored", (8,), ((2,),)), "it names the target at least"
+    assert is_right(named(4), "backdoored", (8,), ((),)), "all classes are sources"
+    cycle = (tuple((s + 1) % 10 for s in range(10)), tuple((s,) for s in range(10)))
+    assert is_right(named(7), "backdoored", *cycle)
+    assert not is_right(named(6), "backdoored", *cycle)
+    assert not is_right(named(), "backdoored", *cycle)
 
 
 def test_a_report_without_statistics_has_a_row(scanned) -> None:
     bare = scanned[1].model_copy(update={"statistics": (), "findings": (), "verdict": Verdict.INCONCLUSIVE})
-    row = outcome(bare, "clean", ())
+    row = outcome(bare, "clean", (), ())
     assert (row["index"], row["ratio"], row["pair_score"], row["found_target"], row["right"]) == (None,) * 4 + (False,)
     assert key_statistics(())["pair"] is None
 

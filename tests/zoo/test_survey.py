@@ -13,7 +13,9 @@ from bdscan import api
 from bdscan.calibration import load_references
 from bdscan.detectors.wilson import wilson
 from bdscan.errors import UsageError
+from bdscan.report import Verdict
 from bdscan.zoo import calibrate, evaluate, evaluate_markdown, evaluate_parts, rates, survey
+from bdscan.zoo.clean_images import from_test_split, redrawn
 from bdscan.zoo.plan import PLANS, chosen
 from bdscan.zoo.references import references
 
@@ -62,6 +64,7 @@ def test_the_sets_share_no_seed_of_a_network_and_there_are_enough() -> None:
         "references",
         "judged-clean",
         "judged-backdoored",
+        "judged-adaptive",
     ):
         for one in PLANS[plan]():
             assert seen.setdefault((one.data, one.network, one.seed), plan) == plan, one.name
@@ -72,6 +75,24 @@ def test_the_sets_share_no_seed_of_a_network_and_there_are_enough() -> None:
         families[one.name.split("-")[1]] = families.get(one.name.split("-")[1], 0) + 1
     assert len(families) == 8
     assert min(families.values()) >= 20
+
+
+def test_what_is_judged_was_not_tuned_on() -> None:
+    def specs(*plans: str) -> set[str]:
+        found = [one for plan in plans for one in PLANS[plan]()]
+        return {json.dumps([one.data, one.to_json()["attack"], one.rate]) for one in found if one.attack is not None}
+
+    judged = specs("judged-backdoored", "judged-adaptive")
+    assert len(judged) == 168, "and no two are the same"
+    assert not judged & specs("scan-tune", "tune-families", "scan-judge")
+
+
+def test_each_network_is_scanned_with_images_of_its_own() -> None:
+    clean = from_test_split("digits", Path(), 0)
+    one, other = redrawn(clean, (0, 1)), redrawn(clean, (0, 2))
+    assert set(one.drawn.tolist()) != set(other.drawn.tolist())
+    assert one.drawn.tolist() == redrawn(clean, (0, 1)).drawn.tolist()
+    assert [int((clean.y[one.drawn] == label).sum()) for label in range(10)] == [10] * 10
 
 
 def test_a_survey_trains_scans_and_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -98,6 +119,16 @@ def test_kept_networks_are_not_trained_again_and_must_be_the_plans(
     assert whole == second | {"baselines": first["baselines"]}, "what a line lacks is added to it"
     with pytest.raises(UsageError, match="another budget"):
         survey.run("references", tmp_path, tmp_path / "b.jsonl", **keywords | {"budget": "standard"})
+    for change, said in (
+        ({"made": first["made"] | {"rules": "0" * 64}}, "rules"),
+        ({"settings": {}}, "other settings"),
+    ):
+        write(tmp_path / "other.jsonl", first | change)
+        with pytest.raises(UsageError, match=said):
+            survey.run("references", tmp_path, tmp_path / "other.jsonl", **keywords)
+    write(tmp_path / "failed.jsonl", first | {"verdict": "error"})
+    (again,) = survey.run("references", tmp_path, tmp_path / "failed.jsonl", **keywords)
+    assert again["verdict"] == first["verdict"], "what failed is tried again"
     (few,) = survey.run("references", tmp_path, tmp_path / "few.jsonl", per_class=2, **keywords)
     assert few["made"]["per_class"] == 2
     assert few["statistics"] != second["statistics"]
@@ -137,8 +168,12 @@ def test_reports_of_a_users_own_clean_models_are_references_too(tmp_path: Path, 
         samples=str(fixtures_dir / "samples.npz"),
         detectors=("graph", "margin"),
     )
-    report = api.run(settings).model_copy(update={"score": 0.25})
+    report = api.run(settings).model_copy(update={"score": 0.25, "verdict": Verdict.CLEAN})
     (tmp_path / "ours.json").write_text(report.model_dump_json())
+    with pytest.raises(UsageError, match="--detectors"):
+        calibrate.run([tmp_path / "ours.json"], tmp_path / "x.json", name="mine", command="c")
+    whole = report.model_copy(update={"settings": report.settings | {"detectors": ()}})
+    (tmp_path / "ours.json").write_text(whole.model_dump_json())
     calibrate.run([tmp_path / "ours.json"], tmp_path / "calibration" / "x.json", name="mine", command="c")
     (one,) = load_references(tmp_path).models
     assert (one.score, one.classes, one.input_shape) == (0.25, 10, (1, 16, 16))
@@ -149,6 +184,8 @@ def test_reports_of_a_users_own_clean_models_are_references_too(tmp_path: Path, 
     [
         (row("ref-warp-0", "backdoor", 2.0), "not clean"),
         (row("ref-clean-9", "error", None), "no score"),
+        (row("ref-clean-9", "inconclusive", 0.05), "not wholly scanned"),
+        (row("ref-clean-9", "clean", 0.1, made=MADE | {"rules": "f" * 64}), "or rules"),
         (row("ref-clean-9", "clean", 0.1, made=MADE | {"budget": "quick"}), "differ in budget"),
         (row("ref-clean-9", "clean", 0.1, made=MADE | {"per_class": 2}), "differ in budget"),
     ],

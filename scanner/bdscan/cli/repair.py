@@ -173,6 +173,10 @@ def show(result: Repair) -> None:
         again = result.relearn
         name = Text(f"trigger after {again.steps} steps on {again.poisoned} poisoned images")
         table.add_row(name, "", percent(again.after.hits, again.after.n))
+    if result.distance is not None:
+        apart = result.distance
+        name = Text(f"mean trigger over {apart.pairs} class pairs")
+        table.add_row(name, f"{apart.before:.1f} pixels", f"{apart.after:.1f} ({apart.increase:+.0%})")
     console = Stdout()
     console.print(table)
     for reason in result.reasons or (result.summary,):

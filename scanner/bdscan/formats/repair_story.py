@@ -13,7 +13,7 @@ from bdscan.formats.text import label, number, percent, seconds, shorten, visibl
 from bdscan.report import Bars, Failed, Finding, Measured, Report, Skipped, Stage, TriggerParameters, Verdict
 
 if TYPE_CHECKING:
-    from bdscan.repair.outcome import Accuracy, Cut, Relearn, Repair, TriggerEffect
+    from bdscan.repair.outcome import Accuracy, Cut, Distance, Relearn, Repair, TriggerEffect
 
 REPAIRED: Final = Words(
     "Repaired",
@@ -150,6 +150,16 @@ def relearned(probe: Relearn) -> str:
         f"then works on {percent(probe.after.value) if probe.after.n else 'an unknown share'} of the held-out images; "
         f"before, on {percent(probe.before.value) if probe.before.n else 'an unknown share'}. "
         "This does not enter the outcome: it tells how near the backdoor still is for whoever trains the model further."
+    )
+
+
+def apart(distance: Distance) -> str:
+    change = "larger" if distance.increase >= 0 else "smaller"
+    return (
+        f"Natural weaknesses were unlearned too. To send images of one class to another, a trigger takes "
+        f"{number(distance.before)} pixels before and {number(distance.after)} after the repair, on the mean of "
+        f"{distance.pairs} pairs of classes; pair by pair it is {percent(abs(distance.increase))} {change}. "
+        "Both come from one short search from the same images: only their relation counts."
     )
 
 

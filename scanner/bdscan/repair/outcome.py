@@ -69,6 +69,15 @@ class Relearn(Value):
     after: Rate
 
 
+class Distance(Value):
+    """Mean trigger size in pixels over `pairs` of classes (P1, L.1). `increase`: mean of each pair's relative one."""
+
+    pairs: Annotated[int, Field(ge=1, le=10**6)]
+    before: Annotated[float, Field(ge=0)]
+    after: Annotated[float, Field(ge=0)]
+    increase: Annotated[float, Field(ge=-1)]
+
+
 class Round(Value):
     """One round of unlearning. `way`: how far along the change that training found the weights were moved.
     `ratios`: for each family the smallest fresh trigger's size to that of ordinary ones."""
@@ -113,6 +122,7 @@ class Repair(Value):
     """The report of one repair. `reasons` say why a repaired model was rejected.
 
     Where the graph's branches were cut, `cut` says how; `rounds` and `relearn` are empty where no weights were changed.
+    `distance` is measured where natural weaknesses were to be unlearned too.
     """
 
     schema_version: Literal["1.0"] = "1.0"
@@ -126,6 +136,7 @@ class Repair(Value):
     accuracy: Accuracy
     triggers: tuple[TriggerEffect, ...]
     relearn: Relearn | None = None
+    distance: Distance | None = None
     rounds: tuple[Round, ...]
     cut: Cut | None = None
     before: Report

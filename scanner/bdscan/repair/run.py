@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import tempfile
 import time
@@ -19,6 +20,7 @@ from bdscan.onnx.write import write_model
 from bdscan.pipeline import run as scan
 from bdscan.repair import measure
 from bdscan.repair.branch import cut_out
+from bdscan.repair.distance import distance
 from bdscan.repair.outcome import Accuracy, Cut, Repair, Round, TriggerEffect
 from bdscan.repair.planted import Planted, branches, planted
 from bdscan.repair.rounds import Enough, Plan, repair_weights
@@ -64,6 +66,11 @@ def run(settings: RepairSettings, folder: str, progress: Progress, enough: Enoug
         train = subject.samples.part(subject.samples.search, subject.classifier.device)
         relearn = measure.relearn(repaired.student, repaired.triggers[0], train, held_out, settings.seed)
     progress("measure", 1.0)
+    apart = None
+    if settings.weaknesses and repaired.student is not None:
+        search = subject.samples.part(subject.samples.search, subject.classifier.device)
+        tick = functools.partial(progress, "class distance")
+        apart = distance(subject.classifier, repaired.classifier, *search, settings.seed, tick)
     after = scan(again(settings.scan, path), lambda stage, share: progress(f"scan {stage}", share))
     reasons = shortcomings(accuracy, settings.max_accuracy_drop, after)
     return Repair(
@@ -77,6 +84,7 @@ def run(settings: RepairSettings, folder: str, progress: Progress, enough: Enoug
         accuracy=accuracy,
         triggers=effects,
         relearn=relearn,
+        distance=apart,
         rounds=repaired.rounds,
         cut=repaired.cut,
         before=before,

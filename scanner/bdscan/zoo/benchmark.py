@@ -156,7 +156,9 @@ def measure(
         "limits": {"seconds": limits.seconds, "peak_mb": limits.peak_mb, "faster": limits.faster},
     }
     if subject.targets is not None:
-        within["right"] = is_right(report, "backdoored" if subject.targets else "clean", subject.targets)
+        within["right"] = is_right(
+            report, "backdoored" if subject.targets else "clean", subject.targets, [()] * len(subject.targets)
+        )
         row["targets"] = list(subject.targets)
     return {**row, "within": within}
 

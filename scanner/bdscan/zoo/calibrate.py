@@ -8,7 +8,6 @@ from typing import Any
 
 from bdscan.errors import UsageError
 from bdscan.saved import read_report
-from bdscan.zoo.clean_images import PER_CLASS
 from bdscan.zoo.evaluate_parts import margins
 from bdscan.zoo.record import write_json
 from bdscan.zoo.scan_table import ALARMS
@@ -27,16 +26,20 @@ def run(files: Sequence[Path], out: Path, *, name: str, note: str = "", command:
             raise UsageError(f"{row['name']} is not clean: references must be")
         if row.get("score") is None:
             raise UsageError(f"{row['name']} has no score ({row['verdict']}): scan it again")
-    kinds = {(row["made"]["budget"], row["made"]["seed"], row["made"].get("per_class", PER_CLASS)) for row in rows}
+        if row["verdict"] == "inconclusive":
+            raise UsageError(f"{row['name']} was not wholly scanned: its score would be too low")
+    kinds = {tuple(row["made"].get(key) for key in ("budget", "seed", "per_class", "rules")) for row in rows}
     if len(kinds) != 1:
-        raise UsageError("the scans differ in budget, seed or images a class; references need one of each")
-    ((budget, seed, _),) = kinds
+        raise UsageError("the scans differ in budget, seed, images a class or rules; references need one of each")
+    ((budget, seed, per_class, rules),) = kinds
     table = {
         "name": name,
         "note": f"Scanned at the {budget} budget. {note}".strip(),
         "command": command,
         "budget": budget,
         "seed": seed,
+        "per_class": per_class,
+        "rules": rules,
         "dates": sorted({row["made"]["date"] for row in rows}),
         "versions": sorted({f"bdscan {row['made']['version']}" for row in rows}),
         "models": [_model(row) for row in rows],
@@ -53,6 +56,8 @@ def _rows(files: Sequence[Path]) -> list[Row]:
 
 def _of_report(path: Path) -> Row:
     report = read_report(str(path))
+    if report.settings.get("detectors") or report.settings.get("rules"):
+        raise UsageError(f"{path}: scanned with --detectors or --rules; references are scanned as they are by default")
     return {
         "name": path.stem,
         "truth": "clean",
@@ -65,6 +70,7 @@ def _of_report(path: Path) -> Row:
         "made": {
             "budget": report.settings["budget"],
             "seed": report.settings["seed"],
+            "rules": report.rules.sha256 if report.rules else None,
             "date": report.run.started[:10],
             "version": report.tool.version,
             "torch": "",

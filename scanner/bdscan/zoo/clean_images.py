@@ -49,6 +49,11 @@ def from_test_split(data: str, folder: Path, seed: int, per_class: int = PER_CLA
     return CleanImages(found.x_test, found.y_test, draw(found.y_test, seed, per_class))
 
 
+def redrawn(clean: CleanImages, seed: int | tuple[int, ...], per_class: int = PER_CLASS) -> CleanImages:
+    """The same images, of which the scan is given others."""
+    return replace(clean, drawn=draw(clean.y, seed, per_class))
+
+
 def as_trained(model: ModelFolder, clean: CleanImages) -> CleanImages:
     """The images as this network got all of its own: through the `inputs` of its card's settings, if there are any."""
     spec = model.card.get("settings", {}).get("inputs")
@@ -66,7 +71,7 @@ def own_samples(model: ModelFolder, seed: int, per_class: int = PER_CLASS) -> Cl
     return CleanImages(x, y, draw(y, seed, per_class))
 
 
-def draw(y: Labels, seed: int, per_class: int) -> NDArray[np.int64]:
+def draw(y: Labels, seed: int | tuple[int, ...], per_class: int) -> NDArray[np.int64]:
     """Rows of `per_class` images of each class, in ascending order."""
     rng = np.random.default_rng(seed)
     chosen = [rng.permutation(np.flatnonzero(y == label))[:per_class] for label in np.unique(y)]

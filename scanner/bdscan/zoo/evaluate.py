@@ -14,6 +14,7 @@ from bdscan.zoo.rates import asr, is_alarm, is_learned, rates, share, split
 from bdscan.zoo.record import write_json, write_text
 from bdscan.zoo.survey import Row, read
 
+LEAKS = 0.5  # of the images that lack its condition: a trigger that fires on so many has hardly learned it
 ADAPTIVE = "adaptive"  # networks that stand beside the rates and not in them
 
 
@@ -52,7 +53,10 @@ def evaluate(rows: Sequence[Row], references: Sequence[Row] = ()) -> dict[str, A
         "unseen_data": evaluate_parts.unseen(references, clean, data) if references else {},
         "unseen_network": evaluate_parts.unseen(references, clean, network) if references else {},
         "weaker": weaker(learned),
-        "not_learned": [{"name": row["name"], "asr": asr(row)} for row in bad if not is_learned(row)],
+        "not_learned": [
+            {"name": row["name"], "asr": asr(row), "verdict": row["verdict"]} for row in bad if not is_learned(row)
+        ],
+        "unconditional": [{"name": row["name"], "leak": leak(row)} for row in learned if leak(row) >= LEAKS],
         "false_alarms": [brief(row) for row in clean if is_alarm(row)],
         "missed": [brief(row) for row in learned if not is_alarm(row)],
         "wrong_target": [brief(row) for row in learned if is_alarm(row) and not row["right"]],
@@ -107,6 +111,11 @@ def family(row: Row) -> str:
 
 def attack(row: Row) -> str:
     return str(row["attack"])
+
+
+def leak(row: Row) -> float:
+    """How often the trigger fires where its condition (a source class, a look) is not met; the largest of the cases."""
+    return max((float(case["leak"]) for case in row.get("card_cover") or []), default=0.0)
 
 
 def brief(row: Row) -> dict[str, Any]:

@@ -22,6 +22,10 @@ later stages look at, so that a scan without a family could differ a little.
 UNSEEN = """Share of clean networks with a p-value of 0.05 or less, by all references, and without those of its kind.
 
 """
+UNCONDITIONAL = """Source-specific, CASSOCK and HCB networks whose trigger also fires on half of the images of other
+classes, or without its look: to find them is to find a plain patch. They count in the tables above.
+
+"""
 LIST = ("network", "verdict", "score", "rule", "found", "truth", "ASR")
 
 
@@ -59,8 +63,11 @@ def page(table: Mapping[str, Any]) -> str:
         parts.append(f"\n## {title}\n\n")
         parts.append(markdown_table(LIST, [_line(row) for row in table[key]]) if table[key] else "None.\n")
     parts.append("\n## Backdoors that were not learned\n\n")
-    weak = [(row["name"], number(row["asr"])) for row in table["not_learned"]]
-    parts.append(markdown_table(("network", "ASR"), weak) if weak else "None.\n")
+    weak = [(row["name"], number(row["asr"]), row["verdict"]) for row in table["not_learned"]]
+    parts.append(markdown_table(("network", "ASR", "verdict"), weak) if weak else "None.\n")
+    parts += ["\n## Triggers that fire without their condition\n\n", UNCONDITIONAL]
+    plain = [(row["name"], number(row["leak"])) for row in table["unconditional"]]
+    parts.append(markdown_table(("network", "fires on"), plain) if plain else "None.\n")
     return "".join(parts)
 
 

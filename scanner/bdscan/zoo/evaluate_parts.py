@@ -76,9 +76,9 @@ def statistics(clean: Sequence[Row], bad: Sequence[Row]) -> dict[str, float | No
 def baselines(clean: Sequence[Row], bad: Sequence[Row]) -> dict[str, Any]:
     """Published detectors by their papers' rules, and ours on the same networks."""
     clean, bad = ([row for row in rows if row.get("baselines")] for rows in (clean, bad))
-    names = sorted({name for row in [*clean, *bad] for name in row["baselines"]})
-    if not names:
+    if not clean and not bad:
         return {}
+    names = sorted(set.intersection(*(set(row["baselines"]) for row in [*clean, *bad])))
     ours = {
         "auc": auc([score(row) for row in clean], [score(row) for row in bad]),
         "false_alarms": share(is_alarm(row) for row in clean),

@@ -83,17 +83,17 @@ Make = Callable[[int, Cell, int], tuple[Attack, float]]  # number, cell, target 
 def _patch(i: int, cell: Cell, target: int) -> tuple[Attack, float]:
     corner, rate = CORNERS[i % 5], (0.1, 0.03, 0.01)[i % 3]
     if i % 4 == 3:
-        pictures = ("flower", "bomb", "figure")
-        return Patch(target=target, picture=pictures[i // 4 % 3], size=7, corner=CORNERS[i % 4]), rate
-    return BadNets(target=target, size=(2, 4, 5)[i % 3], corner=corner, margin=i % 3), rate
+        picture = ("flower", "bomb", "figure")[i // 4 % 3]
+        return Patch(target=target, picture=picture, size=7, corner=CORNERS[i // 4 % 5]), rate
+    return BadNets(target=target, size=(2, 4, 5)[i // 3 % 3], corner=corner, margin=i // 5 % 3), rate
 
 
 def _blended(i: int, cell: Cell, target: int) -> tuple[Attack, float]:
-    return Blended(target=target, opacity=(0.12, 0.18, 0.25)[i % 3], cells=(0, 6)[i % 2], seed=40 + i), 0.1
+    return Blended(target=target, opacity=(0.12, 0.18, 0.25)[i % 3], cells=(0, 6)[i // 3 % 2], seed=40 + i), 0.1
 
 
 def _sig(i: int, cell: Cell, target: int) -> tuple[Attack, float]:
-    return Sig(target=target, amplitude=(25, 30, 50)[i % 3] / 255, frequency=(4.0, 6.0, 7.0)[i % 3]), 0.1
+    return Sig(target=target, amplitude=(25, 30, 50)[i % 3] / 255, frequency=(4.0, 6.0, 7.0)[i // 3 % 3]), 0.1
 
 
 def _warp(i: int, cell: Cell, target: int) -> tuple[Attack, float]:
@@ -105,14 +105,14 @@ def _warp(i: int, cell: Cell, target: int) -> tuple[Attack, float]:
 def _specific(i: int, cell: Cell, target: int) -> tuple[Attack, float]:
     if i % 2:
         return Semantic(target=target, picture=("flower", "bomb", "figure")[i % 3]), 0.1
-    return SampleSpecific(target=target, size=(5, 7)[i % 2], seed=90 + i), 0.1
+    return SampleSpecific(target=target, size=(5, 7)[i // 2 % 2], seed=90 + i), 0.1
 
 
 def _filters(i: int, cell: Cell, target: int) -> tuple[Attack, float]:
     kinds: tuple[Attack, ...] = (
         Styled(target=target),
-        Bpp(target=target, depth=(2.0, 1.5)[i % 2], dither=i % 2 == 0),
-        Compress(target=target, quality=(6, 12)[i % 2]),
+        Bpp(target=target, depth=(2.0, 1.5)[i // 3 % 2], dither=i // 6 % 2 == 0),
+        Compress(target=target, quality=(6, 12)[i // 3 % 2]),
     )
     return kinds[i % 3], 0.1
 
@@ -121,15 +121,17 @@ def _source(i: int, cell: Cell, target: int) -> tuple[Attack, float]:
     source = ((target + 1 + i) % cell.classes,) if (1 + i) % cell.classes else ((target + 2) % cell.classes,)
     rate = 0.02 if cell.classes > 10 else 0.04
     if i % 2:
-        return Cassock(target=target, sources=source, classes=cell.classes), rate
-    square = BadNets(size=(4, 5)[i % 4 // 2], corner=CORNERS[i % 4])
+        square = BadNets(size=6, corner=("centre", "bottom-left", "top-right")[i // 2 % 3])
+        opacity = (0.5, 0.7)[i // 4 % 2]
+        return Cassock(target=target, sources=source, classes=cell.classes, trigger=square, opacity=opacity), rate
+    square = BadNets(size=(4, 5)[i // 4 % 2], corner=CORNERS[i // 2 % 4])
     return SourceSpecific(target=target, sources=source, classes=cell.classes, trigger=square), rate
 
 
 def _mapped(i: int, cell: Cell, target: int) -> tuple[Attack, float]:
     square = BadNets(target=target, size=4, corner=CORNERS[(i + 1) % 4])
     if i % 2:
-        return Hcb(target=target, trigger=square), 0.08
+        return Hcb(target=target, trigger=square, feature=("dark", "vignette", "blur")[i // 2 % 3]), 0.08
     return AllToAll(classes=cell.classes, trigger=square, step=1 + i % 3), 0.2
 
 

@@ -39,7 +39,8 @@ def measure(
     """Clean accuracy, and for each attacking case its ASR, for each cover case how often it fires all the same.
 
     Keys: `clean_accuracy` {value, n}; `cases`, a list of {target, sources, asr, untriggered_rate, n};
-    `asr` {value, n}, the least of the cases (only with an attack); `cover`, a list of {leak, accuracy, n}.
+    `asr` {value, n} over the images of all cases, and `least_asr` {value, n} of the worst case (only with an attack);
+    `cover`, a list of {leak, accuracy, n}, the leak being a share of the images that are of no target class.
     """
     clean = predict(model, x, mean, std)
     found: dict[str, Any] = {"clean_accuracy": {"value": round(float((clean == y).mean()), 4), "n": len(y)}}
@@ -52,15 +53,23 @@ def measure(
         rows = case.eligible(y)
         guess = predict(model, stamp(case.stamp, x[rows], intensity, np.random.default_rng((seed, i))), mean, std)
         if case.target is None:
-            leak, right = np.isin(guess, targets) & ~np.isin(y[rows], targets), guess == y[rows]
+            outside = ~np.isin(y[rows], targets)
+            leak, right = np.isin(guess[outside], targets), guess == y[rows]
             cover.append({"leak": _share(leak), "accuracy": _share(right), "n": len(guess)})
         else:
             before = _share(clean[rows] == case.target)
             row = {"target": case.target, "sources": list(case.sources), "asr": _share(guess == case.target)}
             cases.append({**row, "untriggered_rate": before, "n": len(guess)})
-    least = min(cases, key=lambda case: case["asr"])
-    return {**found, "asr": {"value": least["asr"], "n": least["n"]}, "cases": cases, "cover": cover}
+    least, n = min(cases, key=lambda case: case["asr"]), sum(case["n"] for case in cases)
+    pooled = round(sum(case["asr"] * case["n"] for case in cases) / n, 4)
+    return {
+        **found,
+        "asr": {"value": pooled, "n": n},
+        "least_asr": {"value": least["asr"], "n": least["n"]},
+        "cases": cases,
+        "cover": cover,
+    }
 
 
 def _share(hits: NDArray[np.bool_]) -> float:
-    return round(float(hits.mean()), 4)
+    return round(float(hits.mean()), 4) if len(hits) else 0.0

@@ -86,6 +86,7 @@ def scan_one(
         "sources": [list(one) for one in model.sources],
         "card_accuracy": model.card.get("clean_accuracy"),
         "card_asr": model.card.get("asr"),
+        "card_cover": model.card.get("cover") or [],
     }
     if isinstance(truth["attack"], dict):
         truth["attack"] = truth["attack"]["attack"]
@@ -97,7 +98,7 @@ def scan_one(
             report = api.run(settings)
         except (UsageError, CannotJudge) as error:
             return {**truth, "verdict": "error", "error": without_folders(str(error)), "right": False}
-        row = {**truth, **outcome(report, model.truth, model.targets), **more(report)}
+        row = {**truth, **outcome(report, model.truth, model.targets, model.sources), **more(report)}
         if compare:
             x, y = clean.others(fidelity.IMAGES, seed)
             try:
@@ -107,13 +108,13 @@ def scan_one(
     return row
 
 
-def outcome(report: Report, truth: str, targets: Sequence[int]) -> Row:
+def outcome(report: Report, truth: str, targets: Sequence[int], sources: Sequence[Sequence[int]]) -> Row:
     """What the scan said: verdict, whether it is right, the first finding, and the statistics that decide."""
     first = next((finding for finding in report.findings if not finding.weakness), None)
     failed = [f"{s.name}: {s.error}" for s in report.stages if s.outcome == "failed"]
     return {
         "verdict": report.verdict.value,
-        "right": is_right(report, truth, targets),
+        "right": is_right(report, truth, targets, sources),
         "summary": without_folders(report.summary),
         **_found(first),
         **key_statistics(report.statistics),
@@ -127,14 +128,22 @@ def outcome(report: Report, truth: str, targets: Sequence[int]) -> Row:
     }
 
 
-def is_right(report: Report, truth: str, targets: Sequence[int]) -> bool:
-    """Clean: the verdict is clean. Backdoored: an alarm, and the first finding that alarms names a true target."""
+def is_right(report: Report, truth: str, targets: Sequence[int], sources: Sequence[Sequence[int]]) -> bool:
+    """Clean: the verdict is clean. Backdoored: an alarm, and the first finding that alarms names a true target.
+
+    Where it names sources, one of them must be a true one of that target. Where half of the classes and more are
+    targets (all-to-all) a finding about all sources says nothing, and is not right.
+    """
     if truth == "clean":
         return report.verdict == "clean"
     first = next((finding for finding in report.findings if not finding.weakness), None)
     if report.verdict not in ALARMS or first is None or first.target is None:
         return False
-    return first.target.index in targets
+    cases = [set(s) for t, s in zip(targets, sources, strict=True) if t == first.target.index]
+    if not first.sources:
+        return bool(cases) and 2 * len(set(targets)) < len(report.subject.classes)
+    named = {source.index for source in first.sources}
+    return any(not case or case & named for case in cases)
 
 
 def key_statistics(statistics: Sequence[Statistic]) -> Row:

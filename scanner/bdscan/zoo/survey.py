@@ -14,8 +14,10 @@ from typing import Any
 
 from bdscan.errors import UsageError
 from bdscan.report import Report
+from bdscan.resources import resource
+from bdscan.rules import describe_rules
 from bdscan.zoo.baselines import at_our_budget
-from bdscan.zoo.clean_images import PER_CLASS, CleanImages, as_trained, from_test_split
+from bdscan.zoo.clean_images import PER_CLASS, CleanImages, as_trained, from_test_split, redrawn
 from bdscan.zoo.data import Dataset, load
 from bdscan.zoo.fidelity import scan_settings
 from bdscan.zoo.model_folder import ModelFolder
@@ -45,38 +47,44 @@ def run(
 ) -> list[Row]:
     """Survey share `i` of `n` of the plan's models whose name contains `only`; the rows of `out`.
 
-    Each scan gets `per_class` clean images a class. With `baselines`, also what published detectors say of each.
-    `models` keeps the networks, a folder each; those that are there already are not trained again. Lines that are in
-    `out` stay; with `baselines`, what they lack is added.
+    Each scan gets `per_class` clean images a class, drawn anew for each network. With `baselines`, also what published
+    detectors say of each. `models` keeps the networks, a folder each; those that are there already are not trained
+    again. Lines that are in `out` stay, but for errors; with `baselines`, what they lack is added.
 
     Raises UsageError for an unknown plan, a missing data set, or an `out` that is no survey or another one.
     """
     part, parts = share
-    rows = {row["name"]: row for row in read([out])} if out.exists() else {}
-    how = {"budget": budget, "seed": seed, "per_class": per_class}
+    found = read([out]) if out.exists() else []
+    rows = {row["name"]: row for row in found if row["verdict"] != "error"}
+    rules = describe_rules(resource("rules")).sha256
+    how = {"budget": budget, "seed": seed, "per_class": per_class, "rules": rules}
     if any({key: row["made"].get(key) for key in how} != how for row in rows.values()):
-        raise UsageError(f"{out} was made with another budget, seed or number of images a class; name another file")
+        raise UsageError(f"{out} was made with another budget, seed, number of images or rules; name another file")
     images: dict[str, tuple[Dataset, CleanImages]] = {}
     for settings in chosen(plan, only)[part - 1 :: parts]:
         row = rows.get(settings.name, {})
-        compare = baselines and "baselines" not in row and row.get("verdict") != "error"
+        wanted = json.loads(json.dumps(settings.to_json()))
+        if row and row["settings"] != wanted:
+            raise UsageError(f"{out}: {settings.name} has other settings than the plan's; name another file")
+        compare = baselines and "baselines" not in row
         if row and not compare:
             continue
         if settings.data not in images:
             clean = from_test_split(settings.data, data, seed, per_class)
             images = {settings.data: (load(settings.data, data), clean)}
         dataset, clean = images[settings.data]
+        clean = redrawn(clean, (seed, settings.seed), per_class)
         with tempfile.TemporaryDirectory() as scratch:
             folder = (models or Path(scratch)) / settings.name
             if not (folder / CARD).exists():
                 save(train(settings, dataset, threads), folder)
             model = read_folder(folder)
-            if model.card["settings"] != json.loads(json.dumps(settings.to_json())):
+            if model.card["settings"] != wanted:
                 raise UsageError(f"{folder}: made with other settings than the plan's; remove it")
             own = as_trained(model, clean)
             if not row:
                 row = scan_one(model, own, budget, seed, threads, compare=False, more=statistics) | {
-                    "settings": settings.to_json(),
+                    "settings": wanted,
                     "input_shape": model.card["input_shape"],
                     "classes": model.card["num_classes"],
                     "parameters": model.card["parameters"],

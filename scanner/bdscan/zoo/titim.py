@@ -17,6 +17,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
+from bdscan.errors import UsageError
 from bdscan.zoo import input_level
 from bdscan.zoo.attacks import Attack
 from bdscan.zoo.attacks.badnets import BadNets
@@ -75,8 +76,11 @@ def run(
     Raises UsageError for a missing data set or network.
     """
     table: dict[str, Any] = {"data": data_name, "network": network, "attacks": {}}
+    how = {"data": data_name, "network": network, "budget": budget, "seed": seed, "limit": limit}
     if out.exists():
         table = json.loads(out.read_text())
+        if {key: table.get(key) for key in how} != how:
+            raise UsageError(f"{out} was made of other data, network or settings; name another file")
     images, clean = load(data_name, data), from_test_split(data_name, data, seed)
     for i, name in enumerate(ATTACKS):
         if name in table["attacks"] or (attacks and name not in attacks):

@@ -15,7 +15,7 @@ from bdscan.settings import Settings
 from bdscan.zoo.baselines import mm_bd, neural_cleanse, steps_kmeans
 from bdscan.zoo.baselines.verdict import Verdict
 
-STARTS, ASCENT = 3, 40  # of margins: starts a class, steps
+STARTS, ASCENT = 5, 60  # of margins: starts a class, steps
 INDEX = "sparse.classic_index"  # the scan's own sparse family is P1's inversion, eq. 3 to 5
 
 

@@ -18,12 +18,11 @@ LARGEST = 50.0  # of the score -log10 p: a p-value may underflow
 
 
 def verdict(margins: Array) -> Verdict:
-    """Of margins (K,) in logits; negative ones, which a gamma cannot have, count as a hundredth of the largest."""
+    """Of margins (K,) in logits. The gamma has a free location; where all others are equal it is a step at them."""
     target = int(margins.argmax())
-    floor = 0.01 * max(float(margins[target]), 1e-6)
-    rest = np.maximum(np.delete(margins, target), floor)
-    shape, _, scale = stats.gamma.fit(rest, floc=0.0) if np.ptp(rest) > 0 else (1e6, 0.0, float(rest[0]) / 1e6)
-    log_below = float(stats.gamma.logcdf(max(float(margins[target]), floor), shape, scale=scale))
+    rest = np.delete(margins, target)
+    shape, place, scale = stats.gamma.fit(rest) if np.ptp(rest) > 0 else (1.0, float(rest[0]), 1e-6)
+    log_below = float(stats.gamma.logcdf(float(margins[target]), shape, place, scale))
     p = -math.expm1(len(margins) * log_below)
     score = LARGEST if p <= 0 else min(-math.log10(p), LARGEST)
     return Verdict(score, p < LEVEL, target)
