@@ -281,12 +281,13 @@ def test_published_detectors_stand_beside_ours_on_the_networks_that_have_them() 
 
 
 def test_calibration_without_the_references_of_a_kind() -> None:
-    low = [row(f"ref-clean-{i}", "clean", 0.1 * i, data="digits") for i in range(5)]
+    low = [row(f"ref-clean-{i}", "clean", 0.01 * i, data="digits") for i in range(30)]
     high = [row(f"ref-clean-1{i}", "clean", 2.0, data="mnist") for i in range(20)]
     one = row("judge-clean-0", "clean", 1.5, data="mnist")
     found = evaluate_parts.unseen([*low, *high], [one], lambda r: r["data"])
     assert found["mnist"]["references"] == 20
-    assert found["mnist"]["all"]["k"] == 0
+    assert found["mnist"]["all"]["k"] == 0, "20 of 50 references score higher"
+    assert found["mnist"]["others"]["k"] == 1, "and none of the other 30"
 
 
 def test_a_table_of_part_of_the_judged_networks_says_so() -> None:
