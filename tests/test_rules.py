@@ -121,6 +121,15 @@ def test_pairs_of_a_few_columns_must_work_on_every_held_out_image() -> None:
         assert fired.weakness != alarms
 
 
+def test_a_light_in_which_half_of_the_images_are_not_recognised_says_nothing() -> None:
+    found = {"index": 4.9, "critical": 3.5, "ratio": 0.19, "asr": 0.96, "asr_low": 0.8, "repeat_depth": 0.66}
+    found |= {"repeat_ratio": 0.22, "repeat_asr": 0.8, "moved": 0.46}
+    assert for_trigger(SHIPPED, "bright", True, found | {"recognised": 0.56}) is None
+    planted = for_trigger(SHIPPED, "bright", True, found | {"recognised": 0.95})
+    assert planted is not None
+    assert planted.id == "BD107"
+
+
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
@@ -221,6 +230,7 @@ def test_shipped_rules_alarm_on_an_extreme_trigger_of_each_family_and_on_no_ordi
     extreme = {"index": 50.0, "critical": 4.0, "ratio": 0.01, "gap": 0.02, "classic_index": 50.0}
     ordinary = {"index": 0.5, "critical": 4.0, "ratio": 0.95, "gap": 0.99, "classic_index": 0.5}
     works = {"asr": 1.0, "moved": 0.01, "asr_low": 0.93, "repeat_ratio": 0.01, "repeat_depth": 1.2, "repeat_asr": 1.0}
+    works |= {"recognised": 1.0}
     found = for_trigger(SHIPPED, family, True, extreme | works)
     assert found is not None
     assert not found.weakness

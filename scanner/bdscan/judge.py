@@ -110,7 +110,7 @@ def trigger_finding(
 def evidence(subject: Scannable, c: Confirmation, measured: dict[str, Measurement]) -> tuple[Evidence, ...]:
     """Trigger, mask, stamped images, intensity profile, and the plots of the stage that found it."""
     trigger = c.trigger
-    images = victims(subject, trigger)
+    images, _ = victims(subject, trigger)
     shown = images[torch.linspace(0, len(images) - 1, min(SHOWN, len(images))).long()] if len(images) else images
     out: list[Evidence] = []
     basis = shown if len(shown) else torch.full((1, *subject.classifier.shape), 0.5)

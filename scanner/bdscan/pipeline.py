@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import platform
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -75,6 +76,7 @@ def run(settings: Settings, progress: Progress) -> report.Report:
     statistics = tuple(s for m in story.measured.values() for s in m.statistics)
     near = margins(rules, story.confirmed, confirming.candidates(), statistics)
     statistics += tuple(margin_statistic(subject, found, value) for found, value in near.items())
+    statistics += tuple(s for c in story.confirmed for s in confirmation_statistics(subject, c))
     return report.Report(
         tool=report.Tool(version=__version__),
         verdict=verdict,
@@ -125,6 +127,32 @@ def margin_statistic(subject: Scannable, found: Found, value: float) -> report.S
         sources=tuple(label_of(subject, source) for source in sources),
         description="how near the nearest rule came to an alarm, on its worst bound; 1 and more is one",
     )
+
+
+TRIED = {  # of a suspected trigger on held-out images and in its second search; what the rules read beside the first's
+    "gap": "size to that of the next larger label",
+    "asr": "success on held-out images",
+    "moved": "root mean square change of a pixel",
+    "recognised": "share of held-out images that are still classified right in the trigger's light",
+    "repeat_ratio": "size in a second search, to that of control labels",
+    "repeat_depth": "logarithm of the same, relative to that of the number of labels",
+    "size_ratio": "size to the median over pairs",
+    "searched": "share of all class pairs that were inverted",
+}
+
+
+def confirmation_statistics(subject: Scannable, c: confirmation.Confirmation) -> Iterator[report.Statistic]:
+    family = "pair" if c.trigger.sources else c.trigger.family
+    for name, description in TRIED.items():
+        if name in c.metrics:
+            yield report.Statistic(
+                name=f"{family}.{name}",
+                detector=confirmation.about.name,
+                value=c.metrics[name],
+                target=label_of(subject, c.trigger.target),
+                sources=tuple(label_of(subject, source) for source in c.trigger.sources),
+                description=description,
+            )
 
 
 def summarise(verdict: report.Verdict, findings: list[report.Finding], lacking: list[str]) -> str:

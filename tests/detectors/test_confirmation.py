@@ -62,7 +62,7 @@ def test_a_planted_trigger_succeeds_on_held_out_images_and_repeats() -> None:
 def test_a_random_candidate_of_a_clean_network_does_not() -> None:
     toy = subject(planted=0.0)
     result = confirm(random_change(), toy)
-    assert confirmation.success(toy.classifier, random_change(), confirmation.victims(toy, random_change())) == 0
+    assert confirmation.success(toy.classifier, random_change(), confirmation.victims(toy, random_change())[0]) == 0
     assert result.repeat.ratio > 0.6
 
 
@@ -85,15 +85,15 @@ def test_the_profile_has_a_threshold_where_the_pixel_wins() -> None:
 
 def test_success_is_counted_on_right_images_of_the_sources_only() -> None:
     toy = subject()
-    everyone = confirmation.victims(toy, planted_pixel())
+    everyone = confirmation.victims(toy, planted_pixel())[0]
     assert len(everyone) == HELD_OUT
     one = replace(planted_pixel(), sources=(1,))
-    of_one = confirmation.victims(toy, one)
+    of_one = confirmation.victims(toy, one)[0]
     assert len(of_one) == EACH - EACH // 2
     assert (of_one[:, 0, 2].mean((1,)) > 0.6).all(), "class 1 has row 2 lit"
     wrong = (toy.samples.labels + 1) % CLASSES
     mislabelled = replace(toy, samples=Samples(toy.samples.images, wrong, toy.samples.search, toy.samples.held_out))
-    assert len(confirmation.victims(mislabelled, planted_pixel())) == 0
+    assert len(confirmation.victims(mislabelled, planted_pixel())[0]) == 0
     nobody = confirmation.judge(mislabelled, planted_pixel(), planted_pixel(), 1.0, 1.0)
     assert (nobody.asr, nobody.interval) == (0.0, (0.0, 1.0))
 

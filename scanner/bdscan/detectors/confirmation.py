@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -68,6 +68,8 @@ class Confirmation:
         profile: success at INTENSITIES on at most PROFILED of them.
         reference_asr: success of the same trigger on the trusted network, if there is one.
         moved: root mean square change of a pixel, 0..1, that the first search's trigger makes on those images.
+        recognised: share of the images, classified right as they are, that are so in the trigger's light too; 1 if it
+            has none.
     """
 
     trigger: Candidate
@@ -78,6 +80,7 @@ class Confirmation:
     profile: tuple[float, ...]
     reference_asr: float | None
     moved: float = 0.0
+    recognised: float = 1.0
 
     @property
     def asr(self) -> float:
@@ -87,7 +90,8 @@ class Confirmation:
     def metrics(self) -> dict[str, float]:
         """What the rules read. `repeat_depth`: how far below the controls the second search ended, in the logarithm and
         relative to that of the number of labels: the smallest of many natural triggers is smaller than that of few."""
-        known = {**self.trigger.metrics, "asr": self.asr, "asr_low": self.interval[0], "moved": self.moved}
+        known = {**self.trigger.metrics, "asr": self.asr, "asr_low": self.interval[0]}
+        known |= {"moved": self.moved, "recognised": self.recognised}
         if self.repeat is None:
             return known
         labels = self.trigger.metrics.get("labels", 0.0)
@@ -100,8 +104,11 @@ class Confirmation:
         }
 
 
-def victims(subject: Scannable, found: Candidate) -> Tensor:
-    """Held-out images (n, C, H, W) of the trigger's sources that the model gets right: those a trigger has to move."""
+def victims(subject: Scannable, found: Candidate) -> tuple[Tensor, float]:
+    """Held-out images (n, C, H, W) of the trigger's sources that the model gets right: those a trigger has to move.
+
+    In the trigger's light too, if it has one; and the share of those right without it that this leaves.
+    """
     classifier = subject.classifier
     images, labels = subject.samples.part(subject.samples.held_out, classifier.device)
     use = labels != found.target
@@ -110,11 +117,13 @@ def victims(subject: Scannable, found: Candidate) -> Tensor:
     images, labels = images[use], labels[use]
     light = FAMILIES[found.family].light
     if not len(images):
-        return images
+        return images, 1.0
     right = classifier.predict(images).argmax(1) == labels
-    if light is not None:
-        right &= classifier.predict(light(images)).argmax(1) == labels
-    return images[right]
+    images, labels = images[right], labels[right]
+    if light is None or not len(images):
+        return images, 1.0
+    seen = classifier.predict(light(images)).argmax(1) == labels
+    return images[seen], float(seen.float().mean())
 
 
 def success(classifier: Classifier, found: Candidate, images: Tensor, intensity: float = 1.0) -> int:
@@ -211,18 +220,20 @@ def confirm(
 
 def judge(subject: Scannable, first: Candidate, second: Candidate, size: float, ratio: float) -> Confirmation:
     """Held-out figures of the smaller of both searches' triggers that works."""
-    images = victims(subject, first)
+    images, recognised = victims(subject, first)
     hits = {id(c): success(subject.classifier, c, images) for c in (first, second)}
     best = max((first, second), key=lambda c: (hits[id(c)], -c.size))
     asr = hits[id(second)] / len(images) if len(images) else 0.0
-    return _figures(subject, best, images, hits[id(best)], Repeat(size, ratio, asr), moved(first, images))
+    confirmed = _figures(subject, best, images, hits[id(best)], Repeat(size, ratio, asr))
+    return replace(confirmed, moved=moved(first, images), recognised=recognised)
 
 
 def try_out(subject: Scannable, trigger: Candidate) -> Confirmation:
     """Held-out figures of a trigger without a second search."""
-    images = victims(subject, trigger)
+    images, recognised = victims(subject, trigger)
     hits = success(subject.classifier, trigger, images)
-    return _figures(subject, trigger, images, hits, None, moved(trigger, images))
+    tried = _figures(subject, trigger, images, hits, None)
+    return replace(tried, moved=moved(trigger, images), recognised=recognised)
 
 
 def moved(trigger: Candidate, images: Tensor) -> float:
@@ -230,9 +241,7 @@ def moved(trigger: Candidate, images: Tensor) -> float:
     return float((trigger.stamp(images, 1.0) - images).square().mean().sqrt()) if len(images) else 0.0
 
 
-def _figures(
-    subject: Scannable, trigger: Candidate, images: Tensor, hits: int, repeat: Repeat | None, change: float
-) -> Confirmation:
+def _figures(subject: Scannable, trigger: Candidate, images: Tensor, hits: int, repeat: Repeat | None) -> Confirmation:
     n, some, reference = len(images), evenly(images, PROFILED), subject.reference
     profile = tuple(success(subject.classifier, trigger, some, v) / max(len(some), 1) for v in INTENSITIES)
     return Confirmation(
@@ -243,5 +252,4 @@ def _figures(
         repeat=repeat,
         profile=profile,
         reference_asr=success(reference, trigger, images) / n if reference is not None and n else None,
-        moved=change,
     )
