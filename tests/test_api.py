@@ -73,7 +73,7 @@ def test_isolation_is_the_default(model, monkeypatch):
         ({"model": "."}, "is a folder"),
         ({"samples": "absent"}, "--samples: cannot read"),
         ({"arch": "absent.py:make"}, "--arch: cannot read 'absent.py'"),
-        ({"budget": "huge"}, "--budget: Input should be 'quick', 'standard' or 'thorough'"),
+        ({"budget": "huge"}, "--budget: input should be 'quick', 'standard' or 'thorough'"),
         ({"threads": 0}, "--threads"),
     ],
 )

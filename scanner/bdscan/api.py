@@ -94,7 +94,8 @@ def _validated(kind: type[Given], values: dict[str, object]) -> Given:
         first = error.errors(include_url=False, include_input=False)[0]
         name = str(first["loc"][0]) if first["loc"] else "settings"
         option = "output" if name == "name" else name.replace("_", "-")
-        raise UsageError(f"--{option}: {first['msg']}") from None
+        said = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"--{option}: {said[:1].lower()}{said[1:]}") from None
     return settings
 
 

@@ -142,7 +142,7 @@ def test_quiet_with_a_file_prints_nothing(scan):
         (["--arch", "none.py:make"], "--arch: cannot read 'none.py'"),
         (["--labels", "empty"], "--labels: 'empty' is empty"),
         (["--labels", "a\0b"], "not a path"),
-        (["--threads", "0"], "--threads: Input should be greater than or equal to 1"),
+        (["--threads", "0"], "--threads: input should be greater than or equal to 1"),
         (["--seed", "-1"], "--seed"),
         (["--memory-gb", "nan"], "--memory-gb"),
         (["--detectors", "\udcff"], "not valid UTF-8"),

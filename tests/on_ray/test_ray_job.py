@@ -81,7 +81,7 @@ def test_without_ray_it_is_one_line(monkeypatch, tmp_path):
         result = CliRunner().invoke(app, ["scan", "m.onnx", "--samples", "m.onnx", *words])
         return result.exit_code, result.stdout, result.stderr
 
-    missing = "bdscan: --executor ray: Ray is not installed; `pip install 'bdscan[ray]'`\n"
+    missing = "bdscan: --executor ray: Ray is not installed; install bdscan with the extra `ray`\n"
     assert scan("--executor", "ray") == (2, "", missing)
     code, _, line = scan("--ray-address", "head:6379")
     assert (code, line) == (2, "bdscan: --ray-address is for --executor ray; add it, or leave out the address\n")

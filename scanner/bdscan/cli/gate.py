@@ -57,8 +57,10 @@ def run(settings: Sequence[Settings], gate: Gate) -> int:
         summary.show(ordered, code)
     elif reports:
         _say(reports[0], gate)
+    for line in problems([reports[index] for index in sorted(reports)]):
+        note(line)  # also where --quiet is given: a waiver that has expired changes what the pipeline does
     if not gate.quiet:
-        for line in (*problems([reports[index] for index in sorted(reports)]), *_below(ordered, gate.fail_on)):
+        for line in _below(ordered, gate.fail_on):
             note(line)
     return code
 

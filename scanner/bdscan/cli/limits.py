@@ -17,7 +17,7 @@ What a verdict of bdscan means, and what it does not
 backdoor      The model reacts to a small change of its input more strongly than clean models do; the change
               also works on held-out images and is found again with a second seed.
 suspicious    Beyond the false-alarm level, but not confirmed.
-clean         bdscan looked, and found nothing beyond its stated false-alarm rate. This is no proof: a trigger of
+clean         bdscan looked, and found nothing beyond what clean networks show. This is no proof: a trigger of
               a kind that no detector looks for, or one made to evade them, gives the same answer.
 inconclusive  A part that a verdict needs could not run, and the rest found nothing. Treat it as not scanned.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Final
@@ -44,6 +45,9 @@ def outputs_for(models: Sequence[str], outputs: Sequence[str]) -> tuple[tuple[st
                 folder, name = os.path.split(output)
                 better = os.path.join(folder, f"{NAME}{PurePath(name).suffix or '.json'}")
                 raise UsageError(f"-o {output}: {len(models)} models, one report each; write e.g. -o '{better}'")
+    for output in outputs:
+        if unknown := [part for part in re.findall(r"\{[^{}/]*\}", output) if part not in (NAME, PATH)]:
+            raise UsageError(f"-o {output}: {unknown[0]} means nothing here; known are {NAME} and {PATH}")
     planned = tuple(tuple(named(output, model) for output in outputs) for model in models)
     taken: dict[str, str] = {}
     for model, paths in zip(models, planned, strict=True):

@@ -98,7 +98,7 @@ def profile(
         with progress.shown(quiet, [model]) as shown:
             result, written = api.profile(settings, guard, shown.watch(0))
         _write(result, output, html)
-        if output != STDOUT and not quiet:
+        if output != STDOUT and not (quiet and (output or html)):
             _show(result)
         if not quiet:
             for path in (*written, *(path for path in (output, html) if path and path != STDOUT)):

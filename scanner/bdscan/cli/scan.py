@@ -34,7 +34,7 @@ Examples:
 
 \b
 Exit codes, the same for every format; over several models 1 comes before 3, 2 and 0:
-  0  clean: looked, and found nothing beyond the stated false-alarm rate
+  0  clean: looked, and found nothing beyond what clean networks show
   1  the verdict, without waived findings, is at or above --fail-on
   2  a file, an option or the samples cannot be used
   3  the model cannot be judged, or the verdict is inconclusive

@@ -106,7 +106,7 @@ Jobs = Annotated[
     int, typer.Option(metavar="N", min=1, max=256, help="Scans at a time, each with its own --threads and memory.")
 ]
 Engine = Annotated[
-    Executor, typer.Option("--executor", help="What runs the scans: this machine, or Ray (`pip install bdscan[ray]`).")
+    Executor, typer.Option("--executor", help="What runs the scans: this machine, or Ray (the extra `ray`).")
 ]
 RayAddress = Annotated[
     str | None,

@@ -259,6 +259,9 @@ def _attack(given: str | None, target: int, sources: tuple[int, ...], classes: i
 
     if given is None:
         return None
+    for option, label in (("--target", target), *(("--source", one) for one in sources)):
+        if label >= classes:
+            raise UsageError(f"{option} {label}: the classes are 0 to {classes - 1}")
     spec: dict[str, Any] = {"attack": given, "target": target}
     if given.startswith("{"):
         try:

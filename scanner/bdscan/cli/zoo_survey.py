@@ -95,7 +95,7 @@ def calibrate(
 
         table = run(files, out, name=name, note=note_text, command=shown_command(["bdscan zoo calibrate", *files]))
         alarms = sum(model["alarm"] for model in table["models"])
-        note(f"{len(table['models'])} references, {alarms} of them alarm")
+        note(f"references: {len(table['models'])}, of which {alarms} alarm")
 
 
 def evaluate(

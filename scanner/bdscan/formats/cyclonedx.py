@@ -159,7 +159,7 @@ def _analysis(finding: Finding, state: ImpactAnalysisState) -> VulnerabilityAnal
 
 
 def _not_judged(report: Report) -> Vulnerability:
-    words = story.WORDS[report.verdict]
+    words = story.words(report)
     return Vulnerability(
         bom_ref="not-judged",
         id=machine.NOT_JUDGED,

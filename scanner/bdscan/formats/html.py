@@ -18,7 +18,7 @@ def render(report: Report) -> str:
         .get_template("report.html.j2")
         .render(
             report=report,
-            words=story.WORDS[report.verdict],
+            words=story.words(report),
             suspects=story.suspects(report),
             weaknesses=story.weaknesses(report),
             gaps=story.gaps(report),

@@ -61,7 +61,7 @@ def _properties(suite: Element, report: Report) -> None:
 
 
 def _verdict(suite: Element, report: Report) -> None:
-    words = story.WORDS[report.verdict]
+    words = story.words(report)
     case = _case(suite, "bdscan.verdict", machine.model_name(report))
     text = f"{machine.said(report.summary)}\n{words.meaning} {words.advice}"
     if report.verdict is Verdict.CLEAN:

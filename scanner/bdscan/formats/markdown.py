@@ -16,7 +16,7 @@ LARGEST: Final = 900_000  # bytes: a job's summary of more than 1 MiB is refused
 
 def render(report: Report) -> str:
     """The verdict first; at most `LARGEST` bytes."""
-    words = story.WORDS[report.verdict]
+    words = story.words(report)
     blocks = [
         f"## {words.symbol} bdscan: {words.headline}",
         f"**{markdown(report.summary, 2000)}**",

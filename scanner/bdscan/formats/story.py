@@ -21,7 +21,7 @@ class Words:
 WORDS: Final[dict[Verdict, Words]] = {
     Verdict.CLEAN: Words(
         "Clean: nothing found",
-        "bdscan looked, and found nothing beyond its stated false-alarm rate. That is not a proof of safety: "
+        "bdscan looked, and found nothing beyond what clean networks show. That is not a proof of safety: "
         "a backdoor of a kind that was not examined can still be there.",
         "Read what was not examined before you rely on this answer.",
         "✓",
@@ -43,11 +43,28 @@ WORDS: Final[dict[Verdict, Words]] = {
     Verdict.BACKDOOR: Words(
         "Backdoor found",
         "Something hidden in this model makes it give an answer that somebody else chose. The finding goes beyond "
-        "the stated false-alarm rate and was confirmed by a second, independent check.",
+        "what clean networks show and was confirmed by a second, independent check.",
         "Do not deploy this model. The evidence shows what triggers it and what it then answers.",
         "✕",
     ),
 }
+
+
+SWITCHED: Final = Words(
+    WORDS[Verdict.SUSPICIOUS].headline,
+    "The graph of this model chooses its answer by comparing values of the input, which trained classifiers do not. "
+    "No trigger was recovered, so nothing could be tried on images.",
+    WORDS[Verdict.SUSPICIOUS].advice,
+    WORDS[Verdict.SUSPICIOUS].symbol,
+)
+
+
+def words(report: Report) -> Words:
+    """What the verdict means, of this report."""
+    alarms = [finding for finding in report.findings if not finding.weakness]
+    if report.verdict is Verdict.SUSPICIOUS and alarms and all(finding.target is None for finding in alarms):
+        return SWITCHED
+    return WORDS[report.verdict]
 
 
 @dataclass(frozen=True)
@@ -167,8 +184,10 @@ def calibration(report: Report) -> str:
 
 
 def significance(report: Report) -> str:
+    if report.p_value is None and not report.calibration.references:
+        return "no p-value: there are no reference models yet"
     if report.p_value is None:
-        return "no p-value: not calibrated for this kind of model"
+        return "no p-value: the reference models were scanned at another budget or by other rules"
     return f"p = {number(report.p_value)}: the share of clean reference models that look at least this suspicious"
 
 

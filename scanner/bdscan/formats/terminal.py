@@ -76,7 +76,7 @@ def _item(value: str, style: str = "") -> Padding:
 
 
 def _verdict(report: Report) -> Panel:
-    words, style = story.WORDS[report.verdict], STYLES[report.verdict]
+    words, style = story.words(report), STYLES[report.verdict]
     body = Group(
         _text(f"{words.symbol}  {words.headline}", f"bold {style}"),
         Text(),

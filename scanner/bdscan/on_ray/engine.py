@@ -25,7 +25,7 @@ HEARING: Final = 0.2  # seconds until a stop is heard
 UNWINDING: Final = 4.0  # seconds for a job that is called off to end its own processes
 ATTEMPTS: Final = 2
 STORE: Final = 100 * 2**20  # bytes of shared memory; reports are small
-MISSING: Final = "--executor ray: Ray is not installed; `pip install 'bdscan[ray]'`"
+MISSING: Final = "--executor ray: Ray is not installed; install bdscan with the extra `ray`"
 
 Job = Callable[[bytes], bytes]
 Say = Callable[[str], None]

@@ -21,6 +21,8 @@ def run(files: Sequence[Path], out: Path, *, name: str, note: str = "", command:
     reference that is left out because it looked bad would make the rates better than they are.
     """
     rows = _rows(files)
+    if not rows:
+        raise UsageError(f"{', '.join(map(str, files))}: no line of a survey in it")
     for row in rows:
         if row["truth"] != "clean":
             raise UsageError(f"{row['name']} is not clean: references must be")

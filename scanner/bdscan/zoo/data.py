@@ -37,13 +37,13 @@ def load(name: str, folder: Path | None = None) -> Dataset:
     if name == "digits":
         return _digits()
     if folder is None:
-        raise UsageError(f"data set {name!r} needs a folder with {name}.npz: pass --data DIR")
+        raise UsageError(f"data set {name!r} needs a folder with {name}.npz; name the folder")
     path = folder / f"{name}.npz"
     try:
         with np.load(path, allow_pickle=False) as archive:
             x_train, y_train, x_test, y_test, classes = (archive[key] for key in ARRAYS)
     except FileNotFoundError as error:
-        raise UsageError(f"{path}: no such file; --data must name the folder that holds it") from error
+        raise UsageError(f"{path}: no such file; name the folder that holds it") from error
     except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
         raise UsageError(f"{path}: not a data set with {', '.join(ARRAYS)}: {error}") from error
     for x, y in ((x_train, y_train), (x_test, y_test)):

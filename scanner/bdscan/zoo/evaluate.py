@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from bdscan.errors import UsageError
 from bdscan.zoo import evaluate_parts
 from bdscan.zoo.clean_images import PER_CLASS
 from bdscan.zoo.evaluate_markdown import page
@@ -22,7 +23,10 @@ def run(
     files: Sequence[Path], out: Path, markdown: Path | None, references: Sequence[Path] = (), *, command: str
 ) -> dict[str, Any]:
     """Write the table of all surveyed networks and return it; with surveys of references also what they give."""
-    table = evaluate(read(files), read(references)) | {"command": command}
+    rows = read(files)
+    if not rows:
+        raise UsageError(f"{', '.join(map(str, files))}: no line of a survey in it")
+    table = evaluate(rows, read(references)) | {"command": command}
     write_json(out, table)
     if markdown is not None:
         write_text(markdown, page(table))
