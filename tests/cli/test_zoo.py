@@ -62,7 +62,7 @@ def test_an_attack_gets_the_classes_it_asks_for(quick, tmp_path, arguments, spec
     "arguments, words",
     [
         (["--data", "digits", "--network", "vgg99"], "--network: no network 'vgg99'; choose one of"),
-        (["--data", "mnist", "--network", "digits_cnn"], "--data DIR"),
+        (["--data", "mnist", "--network", "digits_cnn"], "name the folder"),
         ([*DIGITS, "--attack", "magic"], "unknown attack 'magic'"),
         ([*DIGITS, "--attack", "{broken"], "--attack: not a JSON object"),
     ],

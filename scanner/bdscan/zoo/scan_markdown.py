@@ -19,6 +19,10 @@ FIDELITY = (
     "sparse: APD", "FIR", "ASR", "DMS: APD", "FIR", "ASR", "P4: APD", "FIR",
 )  # fmt: skip
 ABLATION = ("network", "flipped", "rows ACC", "TPR", "columns ACC", "TPR", "P4: ACC", "TPR")
+CAVEAT = """\
+These networks were looked at one by one while rules were made, from one draw of clean images: they show what a scan
+does, not how often it errs.
+"""
 DEFINITIONS = """\
 APD is the mean absolute difference, over clean test images, channels and pixels and in units of the full range,
 between an image with the true trigger and the same image with the recovered one; "unstamped APD" is the same without a
@@ -46,6 +50,7 @@ def page(table: dict[str, Any]) -> str:
         "with an error).\n",
         f"`{table['command']}`, {table['date']}, bdscan {table['version']}, torch {table['torch']}, budget "
         f"{table['budget']}, seed {table['seed']}, {table['threads']} threads of {table['cores']}, {table['cpu']}.\n",
+        CAVEAT,
         markdown_table(VERDICTS, [_verdict(row) for row in rows]),
         *_wrong(rows),
     ]
