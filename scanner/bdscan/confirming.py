@@ -58,7 +58,7 @@ class Confirming:
             stage = report.Skipped(name=NAME, reason="no held-out image that a trigger could move")
         else:
             worked = sum(c.asr >= 0.75 for c in confirmed)
-            text = f"{len(confirmed)} triggers tried on held-out images, {worked} succeed on 75 % or more"
+            text = f"triggers tried on held-out images: {len(confirmed)}; that succeed on 75 % or more: {worked}"
             stage = report.Measured(name=NAME, summary=text)
         self.story.stages.append(stage)
         self.story.seconds.append(report.StageSeconds(name=NAME, seconds=round(self.seconds, 3)))

@@ -37,7 +37,7 @@ def scanned(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], R
     files = ["--out", str(folder / "docs" / "t.json"), "--markdown", str(folder / "docs" / "t.md")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(api, "run", keep)
-        result = CliRunner().invoke(app, ["zoo", "scan-table", *arguments, *files])
+        result = CliRunner().invoke(app, ["zoo", "scan-table", *arguments, *files, "--compare"])
     assert result.exit_code == 0, result.stderr
     assert "of 1; alarms on 0 of 0 clean" in result.stderr
     return json.loads((folder / "docs" / "t.json").read_text()), kept[0], folder

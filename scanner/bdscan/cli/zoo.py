@@ -155,7 +155,9 @@ def scan_table(
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 2,
     only: Annotated[str, typer.Option(metavar="TEXT", help="Only networks whose name contains this.")] = "",
     resume: Annotated[bool, typer.Option("--resume", help="Keep the rows that OUT has.")] = False,
-    compare: Annotated[bool, typer.Option(help="Compare recovered triggers with the true ones.")] = True,
+    compare: Annotated[
+        bool, typer.Option(help="Compare recovered triggers with the true ones; loads each network without isolation.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an unexpected failure happened.")] = False,
 ) -> None:
     with guarded(debug):
@@ -163,7 +165,7 @@ def scan_table(
         from bdscan.zoo.scan_table import run
 
         words: list[object] = ["bdscan zoo scan-table", *folders, "--data", data, "--budget", budget, "--seed", seed]
-        words += ["--threads", threads, *(["--only", only] if only else []), *([] if compare else ["--no-compare"])]
+        words += ["--threads", threads, *(["--only", only] if only else []), *(["--compare"] if compare else [])]
         table = run(
             folders,
             data,
