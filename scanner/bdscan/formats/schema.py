@@ -1,41 +1,33 @@
-"""The published JSON schemas, of a report and of a repair.
-
-`python -m bdscan.formats.schema report > docs/report.schema.json`, and the same with `repair`.
-"""
+"""The published JSON schema: `python -m bdscan.formats.schema > docs/report.schema.json`."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
 
-from bdscan.repair.outcome import Repair
 from bdscan.report import SCHEMA_VERSION, Report
 
-MODELS: Mapping[str, type[BaseModel]] = {"report": Report, "repair": Repair}
 
-
-def schema(name: str) -> dict[str, Any]:
-    """The schema of what is written as JSON (JSON Schema 2020-12).
+def schema(model: type[BaseModel] = Report) -> dict[str, Any]:
+    """The schema of what is written of a model as JSON (JSON Schema 2020-12).
 
     Open where the model is closed: additions keep the schema version, so a report from a newer bdscan must still
     validate against an older copy of the schema.
     """
-    model = MODELS[name]
     written: dict[str, Any] = model.model_json_schema(mode="serialization")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": f"bdscan {name}",
+        "title": f"bdscan {model.__name__.lower()}",
         "$comment": f"schema_version {SCHEMA_VERSION}; generated from {model.__module__}, do not edit",
         **{key: value for key, value in _opened(written).items() if key != "title"},
     }
 
 
-def render_schema(name: str) -> str:
-    return json.dumps(schema(name), indent=2) + "\n"
+def render_schema(model: type[BaseModel] = Report) -> str:
+    return json.dumps(schema(model), indent=2) + "\n"
 
 
 def _opened(node: Any) -> Any:
@@ -47,4 +39,4 @@ def _opened(node: Any) -> Any:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(render_schema(sys.argv[1]))
+    sys.stdout.write(render_schema())
