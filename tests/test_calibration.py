@@ -16,6 +16,7 @@ from bdscan.cli.main import app
 from bdscan.errors import UsageError
 from bdscan.report import Subject
 from bdscan.resources import resource
+from bdscan.rules import describe_rules
 
 
 def references(*scores: float) -> References:
@@ -48,6 +49,14 @@ def test_a_scan_with_some_detectors_is_held_to_what_those_give_on_the_references
 def test_references_whose_families_are_not_known_count_with_their_whole_score() -> None:
     """Else a scan with some detectors would look rarer than it is."""
     assert references(0.2, 0.7, 0.9).p_value(0.6, "standard", frozenset({"sparse"})) == 3 / 4
+
+
+def test_there_is_no_p_value_by_other_rules() -> None:
+    models = references(0.2, 0.7).models
+    found = References(name="r", sha256="0" * 64, budget="standard", models=models, note="n", rules="a" * 64)
+    assert found.p_value(0.6, "standard", rules="a" * 64) == 2 / 3
+    assert found.p_value(0.6, "standard", rules="b" * 64) is None
+    assert references(0.2).p_value(0.6, "standard", rules="b" * 64) is None, "nobody knows by which they were scanned"
 
 
 def test_equal_scores_count_against_the_alarm() -> None:
@@ -118,7 +127,8 @@ def own_file(folder: Path) -> str:
     """Three references, one of them with a high score that is not from the sparse family."""
     plain = {"alarm": False, "input_shape": [1, 16, 16], "classes": 10, "accuracy": 0.9}
     low, high = {"score": 0.0, "margins": {"tone": 0.0}}, {"score": 9.0, "margins": {"tone": 9.0}}
-    table = {"name": "ours", "note": "n", "budget": "standard", "models": [plain | low, plain | low, plain | high]}
+    table = {"name": "ours", "note": "n", "budget": "standard", "rules": describe_rules(resource("rules")).sha256}
+    table |= {"models": [plain | low, plain | low, plain | high]}
     (folder / "ours.json").write_text(json.dumps(table))
     return str(folder / "ours.json")
 

@@ -53,20 +53,24 @@ class Reference:
 
 @dataclass(frozen=True)
 class References:
-    """Clean reference models, scanned at one budget."""
+    """Clean reference models, scanned at one budget and by one set of rules (its digest; None if not known)."""
 
     name: str
     sha256: str
     budget: str
     models: tuple[Reference, ...]
     note: str
+    rules: str | None = None
 
-    def p_value(self, score: float | None, budget: str, families: frozenset[str] | None = None) -> float | None:
-        """None without references, without a score, and at another budget than theirs: there scores differ.
+    def p_value(
+        self, score: float | None, budget: str, families: frozenset[str] | None = None, rules: str | None = None
+    ) -> float | None:
+        """None without references, without a score, and at another budget or by other rules than theirs: there scores
+        differ.
 
         `families` are those that were asked for, where not all were: references are held to the same.
         """
-        if score is None or not self.models or budget != self.budget:
+        if score is None or not self.models or budget != self.budget or rules not in (None, self.rules):
             return None
         return rank_p_value((m.score_of(families) for m in self.models), score)
 
@@ -125,6 +129,7 @@ def _references(raw: bytes) -> References:
         budget=str(data["budget"]),
         models=tuple(_reference(m) for m in data["models"]),
         note=str(data["note"]),
+        rules=None if data.get("rules") is None else str(data["rules"]),
     )
 
 

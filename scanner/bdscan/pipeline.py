@@ -73,6 +73,7 @@ def run(settings: Settings, progress: Progress) -> report.Report:
     ]
     lacking = not_looked(story, graph=subject.classifier.graph is not None)
     verdict = decide(findings, could_look=not lacking)
+    used = describe_rules(resource("rules"), settings.rules)
     statistics = tuple(s for m in story.measured.values() for s in m.statistics)
     near = margins(rules, story.confirmed, confirming.candidates(), statistics)
     statistics += tuple(margin_statistic(subject, found, value) for found, value in near.items())
@@ -82,16 +83,14 @@ def run(settings: Settings, progress: Progress) -> report.Report:
         verdict=verdict,
         summary=summarise(verdict, findings, lacking),
         score=score(near),
-        p_value=None
-        if settings.rules and not settings.calibration
-        else references.p_value(score(near), settings.budget, asked),
+        p_value=references.p_value(score(near), settings.budget, asked, used.sha256),
         subject=intake.subject,
         samples=intake.samples,
         findings=tuple(findings),
         stages=tuple(story.stages),
         statistics=statistics,
         lacking=tuple(lacking),
-        rules=describe_rules(resource("rules"), settings.rules),
+        rules=used,
         calibration=references.describe(intake.subject),
         isolation=report.Isolation(level="none"),
         settings={k: v for k, v in settings.model_dump().items() if k not in NOT_ABOUT_RESULTS},

@@ -31,11 +31,11 @@ A silence can be wrong
   scanned and the one you deploy. Few or unusual clean images make every answer weaker.
 
 How often
-  On 36 networks, ten clean images a class: none of 13 clean ones raised an alarm (so the true rate may be
-  anything up to 23 %), and 22 of 23 backdoored ones were found with a right target. These rates flatter bdscan:
-  nine of the networks served to choose thresholds, and some rules were changed after others had been looked at.
-  On 90 further clean networks, many of other architectures, those rules raised 17 false alarms; the rules were
-  then made stricter, and what is left of them has not been measured yet.
+  No rate is known that you could rely on. On 36 networks that were looked at while rules were made, none of 13
+  clean ones raised an alarm and 22 of 23 backdoored ones were found with a right target. On 90 further clean
+  networks, many of other architectures, those rules raised 17 false alarms. Stricter ones raised 7 on the first
+  57 of them when each was scanned with clean images of its own; the rules were made stricter again, and what is
+  left has not been measured yet. Weak networks, small VGGs and MobileNets raised most of the alarms.
   Thresholds are provisional until calibrated on reference models; each report names the calibration it used, how
   many references it rests on, and what was not examined.
 

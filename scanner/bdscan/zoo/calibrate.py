@@ -58,8 +58,8 @@ def _rows(files: Sequence[Path]) -> list[Row]:
 
 def _of_report(path: Path) -> Row:
     report = read_report(str(path))
-    if report.settings.get("detectors") or report.settings.get("rules"):
-        raise UsageError(f"{path}: scanned with --detectors or --rules; references are scanned as they are by default")
+    if report.settings.get("detectors"):
+        raise UsageError(f"{path}: scanned with --detectors; references are scanned with all")
     return {
         "name": path.stem,
         "truth": "clean",
