@@ -34,8 +34,8 @@ How often
   No rate is known that you could rely on. On 36 networks that were looked at while rules were made, none of 13
   clean ones raised an alarm and 22 of 23 backdoored ones were found with a right target. On 90 further clean
   networks, many of other architectures, those rules raised 17 false alarms. Stricter ones raised 7 on the first
-  57 of them when each was scanned with clean images of its own. The present rules, stricter again, raise 4 on the
-  first 76, which flatters them too: they were made on these. Weak networks, small VGGs and MobileNets raise most.
+  57 of them when each was scanned with clean images of its own. The present rules, stricter again, raise 6 on the
+  first 83, which flatters them too: they were made on these. Weak networks, small VGGs and MobileNets raise most.
   Thresholds are provisional until calibrated on reference models; each report names the calibration it used, how
   many references it rests on, and what was not examined.
 
