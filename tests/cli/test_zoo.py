@@ -65,6 +65,8 @@ def test_an_attack_gets_the_classes_it_asks_for(quick, tmp_path, arguments, spec
         (["--data", "mnist", "--network", "digits_cnn"], "name the folder"),
         ([*DIGITS, "--attack", "magic"], "unknown attack 'magic'"),
         ([*DIGITS, "--attack", "{broken"], "--attack: not a JSON object"),
+        ([*DIGITS, "--attack", "badnets", "--target", "10"], "--target 10: the classes are 0 to 9"),
+        ([*DIGITS, "--attack", "badnets", "--source", "12"], "--source 12: the classes are 0 to 9"),
     ],
 )
 def test_what_cannot_be_used_is_one_line(tmp_path, arguments, words):

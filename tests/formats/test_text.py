@@ -6,7 +6,7 @@ import sample
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bdscan.formats.story import command_line, suspects, weaknesses
+from bdscan.formats.story import SWITCHED, WORDS, command_line, suspects, weaknesses, words
 from bdscan.formats.text import label, number, percent, seconds, shorten, visible
 from bdscan.report import Label
 
@@ -86,3 +86,11 @@ def test_findings_are_grouped_by_target() -> None:
     groups = [(suspect.name, len(suspect.findings)) for suspect in suspects(report)]
     assert groups == [("Target class 3 · cat", 2), ("Target class 8 · ship", 1), ("The model as a whole", 1)]
     assert weaknesses(report) == (sample.WEAKNESS,)
+
+
+def test_a_finding_about_the_graph_alone_is_not_explained_by_a_search() -> None:
+    report = sample.suspicious()
+    assert words(report) == WORDS[report.verdict]
+    graph = report.findings[0].model_copy(update={"target": None})
+    assert words(report.model_copy(update={"findings": (graph,)})) == SWITCHED
+    assert words(report.model_copy(update={"findings": (graph, *report.findings)})) == WORDS[report.verdict]

@@ -197,6 +197,15 @@ def test_what_cannot_be_a_reference_is_refused_and_not_left_out(tmp_path: Path, 
     assert not (tmp_path / "x.json").exists()
 
 
+def test_a_file_without_lines_makes_no_table(tmp_path: Path) -> None:
+    (tmp_path / "s.jsonl").write_text("")
+    with pytest.raises(UsageError, match="no line"):
+        evaluate.run([tmp_path / "s.jsonl"], tmp_path / "a.json", None, command="c")
+    with pytest.raises(UsageError, match="no line"):
+        calibrate.run([tmp_path / "s.jsonl"], tmp_path / "a.json", name="mine", command="c")
+    assert not (tmp_path / "a.json").exists()
+
+
 def test_rates_by_hand(tmp_path: Path) -> None:
     clean = [row(f"judge-clean-{i}", "clean", s) for i, s in enumerate((0.1, 0.5, 0.9))]
     alarm = row("judge-clean-3", "suspicious", 1.1)

@@ -21,12 +21,11 @@ from bdscan.onnx import OnnxError, OnnxModel, run_onnxruntime
 
 BATCH = 64
 MAX_DIFFERENCE = 1e-3  # of the largest output, as for a graph's own evaluation
-SUFFIXES = {True: (".onnx",), False: (".pt", ".pth", ".ts")}  # whether the model is ONNX
 
 
 def check_name(name: str, kind: str) -> None:
     """UsageError where the suffix would lie about the format that a guard of a `kind` model has."""
-    if not name.lower().endswith(SUFFIXES[kind == "ONNX"]):
+    if not name.lower().endswith(".onnx" if kind == "ONNX" else (".pt", ".pth", ".ts")):
         wanted = "ONNX: end its name with .onnx" if kind == "ONNX" else "TorchScript: end its name with .pt or .ts"
         raise UsageError(f"--guard {name}: the guarded form of this model is {wanted}")
 

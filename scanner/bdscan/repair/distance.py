@@ -13,12 +13,11 @@ import torch
 from torch import Tensor
 
 from bdscan.detectors.inversion import loop
-from bdscan.detectors.inversion.families import FAMILIES
+from bdscan.detectors.inversion.pairs import FAMILY, finite, pair_task
 from bdscan.intake.classifier import Classifier
 from bdscan.intake.speed import fast
 from bdscan.repair.outcome import Distance
 
-FAMILY = FAMILIES["sparse"]
 ITERATIONS, IMAGES = 80, 4
 MOST = 90  # pairs: all of ten classes
 
@@ -41,14 +40,12 @@ def distance(
     pairs = drawn(sorted(set(labels.tolist())), seed)
     if not pairs:
         return None
-    sources, targets = (torch.tensor(each, device=labels.device) for each in zip(*pairs, strict=True))
-    task = loop.Task(targets, images, labels[None] == sources[:, None])
+    task = pair_task(images, labels, torch.ones_like(labels, dtype=torch.bool), pairs)
     sizes = []
     for number, classifier in enumerate((before, after)):
         state = loop.begin(FAMILY, len(pairs), classifier.shape, seed, classifier.device)
         state = loop.advance(fast(classifier), FAMILY, task, state, ITERATIONS, IMAGES, seed + 1)
-        cap = torch.full_like(state.size, FAMILY.cap(classifier.shape))
-        sizes.append(torch.where(torch.isinf(state.size), cap, state.size).double().cpu().clamp(min=1.0))
+        sizes.append(np.maximum(finite(state, FAMILY.cap(classifier.shape)), 1.0))
         tick((number + 1) / 2)
     old, new = sizes
     return Distance(
