@@ -16,6 +16,11 @@ from bdscan.formats.text import shorten, visible
 from bdscan.report import Confidence, Finding, Reference, RulesUsed, Severity, Verdict
 
 
+EVIDENCE = "evidence"  # the name of a bound on all others of its alternative together
+MOST_OF_ONE = 3.0  # a factor of twenty
+NEARLY = 0.99  # the margin where each bound holds and the evidence is too little
+
+
 class Data(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,6 +49,7 @@ class Rule(Data):
         families, scope: which triggers (empty: all).
         statistic: the statistic's name, for `about = "statistic"`.
         when: alternatives; each is a set of bounds on metrics that must all hold. One that holds makes a finding.
+            A bound named `evidence` is on how far inside the others it is all in all.
         confirmed: bounds that must hold on held-out images and the second search for the finding to be confirmed.
         weakness: the finding is a natural weakness: shown, never raises the verdict.
     """
@@ -124,8 +130,25 @@ def _files(builtin: Path, own: Iterable[str]) -> list[Path]:
 
 def holds(bounds: Mapping[str, Bound], metrics: Mapping[str, float], *, so_far: bool = False) -> bool:
     """Whether all bounds hold; a metric that was not measured holds no bound, or any bound if only asked `so_far`."""
-    values = {name: _value(name, metrics) for name in bounds}
+    values = _values(bounds, metrics)
     return all(so_far if v is None else bounds[name].holds(v) for name, v in values.items())
+
+
+def _values(bounds: Mapping[str, Bound], metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """What each bound is held to; the evidence is known only where every other metric is."""
+    values = {name: _value(name, metrics) for name in bounds if name != EVIDENCE}
+    if EVIDENCE in bounds:
+        known = [bounds[name].margin(v) for name, v in values.items() if v is not None]
+        values[EVIDENCE] = evidence(known) if len(known) == len(values) else None
+    return values
+
+
+def evidence(margins: Iterable[float]) -> float:
+    """How far inside its bounds something is all in all: the sum of the logarithms of the margins.
+
+    Each counts up to MOST_OF_ONE, so that one extreme figure is not worth all others.
+    """
+    return sum(min(math.log(m), MOST_OF_ONE) if m > 0 else -math.inf for m in margins)
 
 
 def _value(name: str, metrics: Mapping[str, float]) -> float | None:
@@ -137,15 +160,22 @@ def _value(name: str, metrics: Mapping[str, float]) -> float | None:
 
 
 def margin(rule: Rule, metrics: Mapping[str, float]) -> float:
-    """How near metrics come to firing a rule: the worst bound of its best alternative; 1 and more where it fires.
+    """How near metrics come to firing a rule, by its best alternative; 1 and more where it fires.
 
+    Below 1 it is the worst bound's margin; above, the evidence beyond what the alternative asks for is added to 1.
     A metric that was not measured says nothing for or against; then the others must keep the margin below 1, which they
     do for a trigger that no second search was worth.
     """
 
     def of(bounds: Mapping[str, Bound]) -> float:
-        known = [(b, v) for name, b in bounds.items() if (v := _value(name, metrics)) is not None]
-        return min((b.margin(v) for b, v in known), default=0.0)
+        values = _values(bounds, metrics)
+        known = [bounds[name].margin(v) for name, v in values.items() if v is not None and name != EVIDENCE]
+        worst = min(known, default=0.0)
+        if worst < 1 or None in values.values():
+            return worst
+        wanted = bounds[EVIDENCE].min if EVIDENCE in bounds else None
+        beyond = evidence(known) - (wanted or 0.0)
+        return 1 + beyond if beyond >= 0 else NEARLY
 
     return max(of(bounds) for bounds in rule.when)
 
