@@ -15,7 +15,6 @@ from bdscan.errors import UsageError
 from bdscan.formats.text import shorten, visible
 from bdscan.report import Confidence, Finding, Reference, RulesUsed, Severity, Verdict
 
-
 EVIDENCE = "evidence"  # the name of a bound on all others of its alternative together
 MOST_OF_ONE = 3.0  # a factor of twenty
 NEARLY = 0.99  # the margin where each bound holds and the evidence is too little
