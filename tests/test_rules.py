@@ -130,6 +130,14 @@ def test_pairs_of_a_few_columns_must_work_on_every_held_out_image_and_be_tiny() 
         assert fired.weakness != alarms
 
 
+def test_a_pair_far_out_of_a_whole_table_need_not_repeat_as_deep() -> None:
+    found = {"contrast": 11.6, "size_ratio": 0.13, "asr": 1.0, "repeat_ratio": 0.3, "asr_low": 0.5, "searched": 1.0}
+    for more, alarms in (({}, True), ({"contrast": 5.7}, False), ({"asr": 0.8}, False), ({"searched": 0.1}, False)):
+        fired = for_trigger(SHIPPED, "sparse", False, found | more)
+        assert fired is not None
+        assert fired.weakness != alarms
+
+
 def test_a_trigger_just_inside_every_bound_is_none() -> None:
     """As on a clean network of few images: index 3.85, ratio 0.38, success 90 %."""
     edge = {"index": 3.85, "critical": 3.52, "ratio": 0.38, "asr": 0.9, "asr_low": 0.75, "repeat_depth": 0.24}
