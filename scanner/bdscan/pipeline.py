@@ -124,7 +124,7 @@ def margin_statistic(subject: Scannable, found: Found, value: float) -> report.S
         value=value,
         target=None if target is None else label_of(subject, target),
         sources=tuple(label_of(subject, source) for source in sources),
-        description="how near the nearest rule came to an alarm, on its worst bound; 1 and more is one",
+        description="how near the nearest rule came to an alarm: its worst bound, and from 1 on the evidence beyond it",
     )
 
 
