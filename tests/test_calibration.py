@@ -17,6 +17,7 @@ from bdscan.errors import UsageError
 from bdscan.report import Subject
 from bdscan.resources import resource
 from bdscan.rules import describe_rules
+from bdscan.zoo import calibrate
 
 
 def references(*scores: float) -> References:
@@ -121,6 +122,16 @@ def test_the_shipped_file_loads_and_describes_itself() -> None:
     shown = load_references(resource("rules")).describe()
     assert shown.note
     assert shown.provisional == (shown.references < ENOUGH)
+
+
+def test_the_shipped_references_are_those_of_the_committed_survey_and_of_the_shipped_rules(tmp_path: Path) -> None:
+    """The statistics of every clean network are in docs/accuracy: what is made of them again must be what ships."""
+    shipped = json.loads((resource("rules") / "calibration" / "references.json").read_text())
+    survey = Path(__file__).parents[1] / "docs" / "accuracy" / "references.jsonl"
+    again = calibrate.run([survey], tmp_path / "again.json", name="references", command="")
+    assert again["models"] == shipped["models"]
+    assert len(shipped["models"]) >= 99
+    assert shipped["rules"] == describe_rules(resource("rules")).sha256, "by other rules there would be no p-value"
 
 
 def own_file(folder: Path) -> str:
