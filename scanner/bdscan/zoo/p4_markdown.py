@@ -26,7 +26,8 @@ searches with all of them; triggers are measured on {images} other test images a
 - GangSweep, MESA and FeatureRE are written again from what is known of the papers, with fewer iterations; their files
   in `scanner/bdscan/zoo/baselines/` say which parts could not be checked. P4's MESA is "optimised with BAERASER".
 - NC is Neural Cleanse as published; P4's is "optimised with tanh" (P1).
-- FeatureRE's rule and GangSweep's bound were settled on MNIST networks of these tables: they are told too well.
+- FeatureRE's rule and GangSweep's generator and norm were settled on MNIST networks of these tables, which flatters
+  both there. MESA's patches are squares of a quarter of the side: SIN's wave is none.
 - Steps and DMS-Steps call a class by k-means in any row of Lead (algorithm 1); how they differ from P4's is in
   [papers.md](papers.md). DMS-Steps makes its trigger by P1's inversion inside the DMS mask.
 """

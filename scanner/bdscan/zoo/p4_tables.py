@@ -31,6 +31,7 @@ from bdscan.zoo.p4_markdown import page
 from bdscan.zoo.record import made, without_folders, write_json, write_text
 
 Row = dict[str, Any]
+Rows = dict[tuple[str, str], Row]  # by network and method
 IMAGES = 1000  # of the test split, for FIR and APD
 
 
@@ -62,17 +63,31 @@ def run(
         raise UsageError(f"more than one network for a row of P4's: {', '.join(m.name for m in models)}; use --only")
     table = made(command, seed=seed, threads=threads, images=IMAGES)
     rows = _kept(out, seed) if resume else {}
+    _warm_up()
     images = {name: from_test_split(name, data, seed) for name in {model.data for model in models}}
     for model in models:
         missing = [method for method in chosen if (model.name, method) not in rows]
         for row in _measured(model, as_trained(model, images[model.data]), missing, seed, threads):
             rows[model.name, row["method"]] = row
             note(f"{model.name}, {row['method']}: {row.get('error') or row['seconds']}")
-            table["rows"] = [rows[name] for name in sorted(rows)]
-            write_json(out, table)
-            if markdown is not None:
-                write_text(markdown, page(table))
-    return {**table, "rows": [rows[name] for name in sorted(rows)]}
+            _write(out, markdown, table, rows)
+    return _write(out, markdown, table, rows)
+
+
+def _write(out: Path, markdown: Path | None, header: dict[str, Any], rows: Rows) -> dict[str, Any]:
+    table = {**header, "rows": [rows[name] for name in sorted(rows)]}
+    write_json(out, table)
+    if markdown is not None:
+        write_text(markdown, page(table))
+    return table
+
+
+def _warm_up() -> None:
+    """One step of Adam: torch imports a compiler before the first, seconds that are no method's."""
+    weight = torch.zeros(1, requires_grad=True)
+    optimiser = torch.optim.Adam([weight])
+    torch.autograd.backward(weight.sum())
+    optimiser.step()
 
 
 def key(model: ModelFolder) -> paper_figures.Key:
@@ -140,7 +155,7 @@ def triggers(
     return rows
 
 
-def _kept(out: Path, seed: int) -> dict[tuple[str, str], Row]:
+def _kept(out: Path, seed: int) -> Rows:
     if not out.exists():
         return {}
     try:
