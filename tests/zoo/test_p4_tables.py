@@ -64,6 +64,7 @@ def test_one_row_by_hand(toy: tuple[Scannable, torch.Tensor, torch.Tensor], monk
     assert trigger["apd"] == pytest.approx(0.3 / 3)
     assert trigger["apd_unstamped"] == pytest.approx(1 / 3, rel=1e-5)
     assert (trigger["fir"], trigger["asr"]) == (pytest.approx(2 / 3, rel=1e-5),) * 2, "0.75 outshines 0.7"
+    assert row["seconds"] <= row["wall_seconds"] + 0.05, "one thread"
     assert row["seconds_a_sample"] == pytest.approx(row["seconds"] / 4, abs=0.003)
     missed = p4_tables.one("toy", subject, subject, [KnownTrigger(1, (), lit(1, 1.0))], x, y, 0)  # type: ignore[arg-type]
     assert (missed["acc"], missed["tpr"], missed["triggers"]) == (0.0, 0.0, [])

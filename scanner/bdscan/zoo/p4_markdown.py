@@ -42,9 +42,9 @@ the true one; P4 gives (1/N) sum ||T_orig - T_rev|| and leaves N and the norm op
 would score.
 """
 SECONDS_TEXT = """\
-Seconds a sample are a method's seconds for all classes over the number of clean images it was given, the mean over
-the networks of a data set; P4 says "time consumption per sample" and no more. The seconds are wall-clock, on a machine
-that did other work too.
+Processor seconds, all threads together, so that other work on the machine does not count; P4's are of its GPU, of which
+it says "time consumption per sample" and no more. A sample: a method's seconds for all classes over the number of clean
+images it was given. Means over the networks of a data set.
 """
 
 
