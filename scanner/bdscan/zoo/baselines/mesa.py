@@ -5,12 +5,12 @@ models it for a label with several sub-generators G_i, noise z to patch. Each ha
 max(0, b_i - F(x stamped with G_i(z))) - a H(G_i(z)): F is the label's probability, and the entropy H, which for a
 deterministic G is the mutual information of z and G(z), is bounded from below by a neural estimator (MINE).
 
-From the paper: staircase, loss, MINE. The paper was not at hand: thresholds, weight a, sizes of the networks and the
-way a target class is told are not checked. The paper's patches are small, of known size; a defender does not know the
-place either, so ours are squares of a quarter of the side, at the best of nine places by a short inversion of one
-plain patch in each. A label is an outlier where the highest sub-generator's patches succeed more often than others'
-(index above 2 and half of the images). Scaled down: 60 steps of 8 images a sub-generator. P4's MESA is "optimised
-with BAERASER", which ours is not.
+From the paper: staircase, loss, MINE, of which ours has Jensen and Shannon's form of the bound. The paper was not at
+hand: thresholds, weight a, sizes of the networks and the way a target class is told are not checked. Its patches are
+small and of known size; a defender does not know the place either, so ours are squares of a quarter of the side, at the
+best of nine places by a short inversion of one plain patch in each. A label is an outlier where the highest
+sub-generator's patches succeed more often than others' (index above 2, and on half of the images). Scaled down: 60
+steps of 8 images a sub-generator. P4's MESA is "optimised with BAERASER", which ours is not.
 """
 
 from __future__ import annotations
@@ -133,10 +133,10 @@ def train(
 
 
 def information(critic: Stacked, patches: Tensor, noise: Tensor) -> Tensor:
-    """MINE's lower bound (S,) on the mutual information of patches (S,n,p) and the noise (S,n,z) that made them.
+    """How well a critic tells patches (S,n,p) with the noise (S,n,z) that made them from other pairs, (S,), at most 0.
 
-    The bound is Jensen and Shannon's, which stays finite, where a deterministic generator's true value does not. Pairs
-    that do not belong together are made by a turn by one row.
+    A lower bound, up to constants, on the divergence of Jensen and Shannon between both: finite, where the mutual
+    information of noise and what a deterministic generator makes of it is not. Other pairs are a turn by one row.
     """
     joint = critic(torch.cat([patches, noise], 2))
     apart = critic(torch.cat([patches, noise.roll(1, 1)], 2))
