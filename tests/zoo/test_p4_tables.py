@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import model_folders
 import numpy as np
@@ -14,12 +15,14 @@ from typer.testing import CliRunner
 from bdscan.cli.main import app
 from bdscan.errors import CannotJudge, UsageError
 from bdscan.intake.classifier import Classifier, Samples, Scannable
-from bdscan.report import Preprocessing
+from bdscan.report import Label, Preprocessing, TriggerParameters
+from bdscan.settings import Settings
 from bdscan.zoo import p4_methods, p4_tables, paper_figures
 from bdscan.zoo.baselines.per_class import PerClass
 from bdscan.zoo.known_trigger import KnownTrigger
 from bdscan.zoo.p4_markdown import page
 
+SETTINGS = Settings(model="m", samples="s")
 MADE = {"command": "c", "date": "d", "version": "v", "torch": "t", "seed": 0, "threads": 1, "cores": 2, "cpu": "x"}
 
 
@@ -55,9 +58,9 @@ def test_one_row_by_hand(toy: tuple[Scannable, torch.Tensor, torch.Tensor], monk
     """True trigger: the last pixel white, to class 2. Recovered: the same pixel at 0.7. Called: classes 0 and 2."""
     subject, x, y = toy
     found = PerClass((1.0, 0.0, 3.0), frozenset({0, 2}), {2: lit(2, 0.7)})  # type: ignore[dict-item]
-    monkeypatch.setattr(p4_methods, "METHODS", {"toy": lambda searched, seed: found})
+    monkeypatch.setattr(p4_methods, "METHODS", {"toy": lambda searched, settings: found})
     known = [KnownTrigger(2, (), lit(2, 1.0))]  # type: ignore[arg-type]
-    row = p4_tables.one("toy", subject, subject, known, x, y, 0)
+    row = p4_tables.one("toy", subject, subject, known, x, y, SETTINGS)
     assert (row["acc"], row["tpr"], row["flagged"]) == (pytest.approx(2 / 3), 1.0, (0, 2))
     (trigger,) = row["triggers"]
     assert trigger["n"] == 3, "the target's own image is left out"
@@ -66,22 +69,22 @@ def test_one_row_by_hand(toy: tuple[Scannable, torch.Tensor, torch.Tensor], monk
     assert (trigger["fir"], trigger["asr"]) == (pytest.approx(2 / 3, rel=1e-5),) * 2, "0.75 outshines 0.7"
     assert row["seconds"] <= row["wall_seconds"] + 0.05, "one thread"
     assert row["seconds_a_sample"] == pytest.approx(row["seconds"] / 4, abs=0.003)
-    missed = p4_tables.one("toy", subject, subject, [KnownTrigger(1, (), lit(1, 1.0))], x, y, 0)  # type: ignore[arg-type]
+    missed = p4_tables.one("toy", subject, subject, [KnownTrigger(1, (), lit(1, 1.0))], x, y, SETTINGS)  # type: ignore[arg-type]
     assert (missed["acc"], missed["tpr"], missed["triggers"]) == (0.0, 0.0, [])
 
 
 def test_a_method_that_cannot_run_says_why(
     toy: tuple[Scannable, torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuses(searched: Scannable, seed: int) -> PerClass:
+    def refuses(searched: Scannable, settings: Settings) -> PerClass:
         raise CannotJudge("no last layer in /some/where/model.pt")
 
     monkeypatch.setattr(p4_methods, "METHODS", {"toy": refuses})
-    assert p4_tables.one("toy", toy[0], toy[0], [], *toy[1:], 0) == {"error": "no last layer in model.pt"}
+    assert p4_tables.one("toy", toy[0], toy[0], [], *toy[1:], SETTINGS) == {"error": "no last layer in model.pt"}
     with pytest.raises(CannotJudge, match="no last linear layer"):
-        p4_methods.gang_sweep(toy[0], 0)
+        p4_methods.gang_sweep(toy[0], SETTINGS)
     with pytest.raises(CannotJudge, match="no last linear layer"):
-        p4_methods.feature_space(toy[0], 0)
+        p4_methods.feature_space(toy[0], SETTINGS)
 
 
 def test_a_class_is_pointed_at_by_rows() -> None:
@@ -91,6 +94,23 @@ def test_a_class_is_pointed_at_by_rows() -> None:
     found = p4_methods._pointed_at(table)
     assert (found.flagged, found.scores) == ({0, 2}, (0.25, 0.0, 1.0, 0.0, 0.0))
     assert found.verdict.target == 2
+
+
+def test_the_scan_calls_what_alarms(
+    toy: tuple[Scannable, torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two findings the weakness is not called; the trigger is the one that the report shows."""
+    label = [Label(index=k, name=str(k)) for k in range(3)]
+    shown = TriggerParameters(family="tone", target=label[2], size=1.0, shapes={}, arrays={}, image_shape=(1, 1, 3))
+    alarm = SimpleNamespace(target=label[2], weakness=False, evidence=(shown,))
+    weakness = SimpleNamespace(target=label[0], weakness=True, evidence=())
+    report = SimpleNamespace(findings=(weakness, alarm), score=1.5)
+    monkeypatch.setattr("bdscan.api.run", lambda settings: report)
+    monkeypatch.setattr(p4_methods, "stamp_from_parameters", lambda trigger: lambda images, intensity: images * 0.5)
+    found = p4_methods.whole_scan(toy[0], SETTINGS)
+    assert (found.flagged, found.scores) == ({2}, (0.0, 0.0, 1.5))
+    assert found.stamps.keys() == {2}
+    assert torch.equal(found.stamps[2](toy[1]), toy[1] * 0.5)
 
 
 def trigger(target: int, fir: float, asr: float, apd: float) -> dict[str, float]:

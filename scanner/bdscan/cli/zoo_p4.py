@@ -9,7 +9,7 @@ import typer
 
 from bdscan.cli.exits import guarded, note
 
-HELP = """Make P4's tables II, IV, V and VI (MNIST and GTSRB) again: six methods on the same networks and clean images.
+HELP = """Make P4's tables II, IV, V and VI (MNIST and GTSRB) again: six methods and `bdscan scan` on the same networks.
 
 MODELS are folders of `bdscan zoo train`, loaded in this process without isolation: only networks whose origin you know.
 Those that are in none of P4's rows are left out. What OUT has stays with --resume, method by method.
@@ -27,7 +27,7 @@ def p4_tables(
     table: Annotated[Path | None, typer.Option(metavar="FILE", help="The tables as Markdown.")] = None,
     method: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="GangSweep, NC, MESA, FeatureRE, Steps or DMS-Steps. Repeats. Without: all."),
+        typer.Option(metavar="NAME", help="Only this one of the page's methods, e.g. MESA. Repeats."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Draws the clean images, and seeds the methods.")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,

@@ -20,8 +20,8 @@ NAMES = {"badnets": "BadNets", "sig": "SIN", "multi": "MT", "mnist": "MNIST", "g
 DIFFERS = """\
 Each cell is ours / P4's. P4's figures are the paper's own and not comparable one to one: other networks and training,
 an RTX 3060, rates of several runs where ours are of one network each, so that TPR can only be 0, 0.5 or 1; and
-definitions that the paper leaves open. P4 has no FeatureRE. Every method gets the same {samples} and
-searches with all of them; triggers are measured on {images} other test images at most.
+definitions that the paper leaves open. P4 has no FeatureRE. Every method gets the same {samples}, and
+all but the scan search with all of them; triggers are measured on {images} other test images at most.
 
 - GangSweep, MESA and FeatureRE are written again from what is known of the papers, with fewer iterations; their files
   in `scanner/bdscan/zoo/baselines/` say which parts could not be checked. P4's MESA is "optimised with BAERASER".
@@ -29,7 +29,10 @@ searches with all of them; triggers are measured on {images} other test images a
 - FeatureRE's rule and GangSweep's generator and norm were settled on MNIST networks of these tables, which flatters
   both there. MESA's patches are squares of a quarter of the side: SIN's wave is none.
 - Steps and DMS-Steps call a class by k-means in any row of Lead (algorithm 1); how they differ from P4's is in
-  [papers.md](papers.md). DMS-Steps makes its trigger by P1's inversion inside the DMS mask.
+  [papers.md](papers.md); read by columns they find more ([scan-models.md](scan-models.md)). DMS-Steps makes its trigger
+  by P1's inversion inside the DMS mask.
+- "bdscan scan" is the whole command, in which Steps and DMS only rank and refine: it calls the targets of findings that
+  alarm. Its rules were made with these networks in sight ([zoo.md](zoo.md)).
 """
 FIR_TEXT = """\
 FIR is the share of correctly classified images of other classes that the recovered trigger of the true target makes

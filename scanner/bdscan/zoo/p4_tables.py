@@ -7,6 +7,7 @@ gets those and nothing else; its recovered triggers are measured on test images 
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,7 @@ from bdscan.errors import CannotJudge, UsageError
 from bdscan.intake.classifier import Classifier, Scannable
 from bdscan.intake.load import load
 from bdscan.jail.compute import deterministic
+from bdscan.settings import Settings
 from bdscan.zoo import fidelity, p4_methods, paper_figures
 from bdscan.zoo.ablation import detection
 from bdscan.zoo.baselines.per_class import PerClass, floats
@@ -111,7 +113,7 @@ def _measured(model: ModelFolder, clean: CleanImages, methods: Sequence[str], se
             for method in methods:
                 row: Row = {"name": model.name, "key": list(key(model)), "targets": list(model.targets)}
                 row |= {"method": method, "samples": len(subject.samples.labels)}
-                yield row | one(method, subject, searched, known_triggers(model), images, labels, seed)
+                yield row | one(method, subject, searched, known_triggers(model), images, labels, settings)
 
 
 def one(
@@ -121,15 +123,15 @@ def one(
     known: Sequence[KnownTrigger],
     images: Tensor,
     labels: Tensor,
-    seed: int,
+    settings: Settings,
 ) -> Row:
     """What a method says of the network, in tables II, IV, V and VI; `error` where it cannot run."""
-    began, used = time.perf_counter(), time.process_time()
+    began, used = time.perf_counter(), _processor_seconds()
     try:
-        found = p4_methods.METHODS[method](searched, seed)
-    except CannotJudge as error:
+        found = p4_methods.METHODS[method](searched, settings)
+    except (CannotJudge, UsageError) as error:
         return {"error": without_folders(str(error))}
-    wall, seconds = time.perf_counter() - began, time.process_time() - used
+    wall, seconds = time.perf_counter() - began, _processor_seconds() - used
     classes = len(subject.classifier.classes)
     return {
         **asdict(detection(set(found.flagged), {trigger.target for trigger in known}, classes)),
@@ -141,6 +143,11 @@ def one(
         "seconds_a_sample": round(seconds / len(subject.samples.labels), 4),
         "triggers": triggers(subject.classifier, found, known, images, labels),
     }
+
+
+def _processor_seconds() -> float:
+    """Of this process and of the workers that have ended."""
+    return sum(os.times()[:4])
 
 
 def triggers(
