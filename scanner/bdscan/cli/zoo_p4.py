@@ -41,6 +41,7 @@ def p4_tables(
 
         words: list[object] = ["bdscan zoo p4-tables", *models, "--data", data, "--seed", seed, "--threads", threads]
         words += [*(word for name in method or () for word in ("--method", name)), *(["--only", only] if only else [])]
+        words += ["--resume"] if resume else []  # rows of earlier runs may be in the table
         run(
             models,
             data,

@@ -31,7 +31,7 @@ all but the scan search with all of them; triggers are measured on {images} othe
 - Steps and DMS-Steps call a class by k-means in any row of Lead (algorithm 1); how they differ from P4's is in
   [papers.md](papers.md); read by columns they find more ([scan-models.md](scan-models.md)). DMS-Steps makes its trigger
   by P1's inversion inside the DMS mask.
-- "bdscan scan" is the whole command, in which Steps and DMS only rank and refine: it calls the targets of findings that
+- "bdscan" is the whole scan, in which Steps and DMS only rank and refine: it calls the targets of findings that
   alarm. Its rules were made with these networks in sight ([zoo.md](zoo.md)).
 """
 FIR_TEXT = """\

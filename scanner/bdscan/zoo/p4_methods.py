@@ -150,5 +150,5 @@ METHODS: Mapping[str, Method] = {
     "FeatureRE": feature_space,
     "Steps": mutation,
     "DMS-Steps": sliced,
-    "bdscan scan": whole_scan,
+    "bdscan": whole_scan,
 }
