@@ -19,9 +19,9 @@ NOT_RUN = "not run"
 NAMES = {"badnets": "BadNets", "sig": "SIN", "multi": "MT", "mnist": "MNIST", "gtsrb": "GTSRB"}
 DIFFERS = """\
 Each cell is ours / P4's. P4's figures are the paper's own and not comparable one to one: other networks and training,
-an RTX 3060, rates of several runs where ours are of one network each, so that TPR can only be 0, 0.5 or 1; and
-definitions that the paper leaves open. P4 has no FeatureRE. Every method gets the same {samples}, and
-all but the scan search with all of them; triggers are measured on {images} other test images at most.
+an RTX 3060, and definitions that the paper leaves open; rates such as a TPR of 0.19 are not of one network, where ours
+are, so that TPR can only be 0, 0.5 or 1. P4 has no FeatureRE. Every method gets the same {samples},
+and all but the scan search with all of them; triggers are measured on {images} other test images at most.
 
 - GangSweep, MESA and FeatureRE are written again from what is known of the papers, with fewer iterations; their files
   in `scanner/bdscan/zoo/baselines/` say which parts could not be checked. P4's MESA is "optimised with BAERASER".
