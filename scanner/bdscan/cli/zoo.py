@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bdscan.cli import zoo_survey, zoo_titim
+from bdscan.cli import zoo_p4, zoo_survey, zoo_titim
 from bdscan.cli.exits import guarded, note
 from bdscan.cli.scan_options import Budget, Device, Engine, Executor, RayAddress
 from bdscan.errors import UsageError
@@ -246,6 +246,7 @@ def benchmark(
 app.command("survey", help=zoo_survey.HELP)(zoo_survey.survey)
 app.command("calibrate", help=zoo_survey.CALIBRATE_HELP)(zoo_survey.calibrate)
 app.command("titim", help=zoo_titim.HELP)(zoo_titim.titim)
+app.command("p4-tables", help=zoo_p4.HELP)(zoo_p4.p4_tables)
 app.command("evaluate", help=zoo_survey.EVALUATE_HELP)(zoo_survey.evaluate)
 
 

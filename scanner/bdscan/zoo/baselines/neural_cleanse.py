@@ -7,6 +7,8 @@ trigger at a lower opacity. The paper's goal is 99 %, its alarm an anomaly index
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -19,6 +21,20 @@ GOAL, FACTOR, PATIENCE = 0.99, 1.5, 4
 RATE, WEIGHT = 0.1, 1e-3
 ALARM = 2.0
 LOWER = 0.5  # opacity of the weaker copy; P0 grants that the defender would have to know the attacker's
+
+
+@dataclass(frozen=True)
+class Inverted:
+    """Of K labels: the mask's L1 in pixels (K,), its values (K,1,H,W) and the pattern (K,C,H,W) in [0,1]."""
+
+    sizes: Array
+    masks: Tensor
+    patterns: Tensor
+
+    def stamp(self, label: int, images: Tensor) -> Tensor:
+        """Images (N,C,H,W) in [0,1] with this label's trigger."""
+        mask = self.masks[label].to(images.device)
+        return images * (1 - mask) + mask * self.patterns[label].to(images.device)
 
 
 def verdict(sizes: Array) -> Verdict:
@@ -38,7 +54,23 @@ def mask_sizes(
     adaptive: bool = False,
     seed: int = 0,
 ) -> Array:
-    """The smallest L1 of a mask (in pixels) that reached the goal, for each label (K,); all pixels where none did.
+    """The sizes (K,) of `inverted` alone."""
+    return inverted(
+        classifier, images, labels, iterations=iterations, per_step=per_step, adaptive=adaptive, seed=seed
+    ).sizes
+
+
+def inverted(
+    classifier: Classifier,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    iterations: int,
+    per_step: int,
+    adaptive: bool = False,
+    seed: int = 0,
+) -> Inverted:
+    """For each label the smallest mask that reached the goal; the last one, with the size of all pixels, if none did.
 
     All labels in one batch, `per_step` images (N,C,H,W) in [0,1] of other classes a step and label.
     """
@@ -50,6 +82,8 @@ def mask_sizes(
     optimiser = torch.optim.Adam([mask, pattern], RATE, betas=(0.5, 0.9))
     weight = torch.full((classes,), WEIGHT, device=device)
     best = torch.full((classes,), float(height * width), device=device)
+    kept = [torch.sigmoid(one.detach()) for one in (mask, pattern)]
+    found = torch.zeros(classes, dtype=torch.bool, device=device)
     others = [(labels != k).nonzero()[:, 0] for k in range(classes)]
     rows = max(1, batch_size(classifier.shape, 512) // per_step)
     hits = torch.zeros(classes, device=device)
@@ -69,8 +103,13 @@ def mask_sizes(
             torch.autograd.backward(loss.sum())
         if (i + 1) % PATIENCE == 0:
             reached, size = hits / PATIENCE >= GOAL, torch.sigmoid(mask.detach()).flatten(1).sum(1)
-            best = torch.where(reached & (size < best), size, best)
+            better = reached & (size < best)
+            best = torch.where(better, size, best)
+            found |= better
+            for old, now in zip(kept, (mask, pattern), strict=True):
+                change = better | ~found  # the latest where the goal was never reached
+                old[change] = torch.sigmoid(now.detach()[change])
             weight = torch.where(reached, weight * FACTOR, weight / FACTOR**1.5)
             hits.zero_()
         optimiser.step()
-    return best.cpu().double().numpy()
+    return Inverted(best.cpu().double().numpy(), kept[0].cpu(), kept[1].cpu())
