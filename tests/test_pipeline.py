@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 
 from bdscan import pipeline, report, stages
@@ -105,6 +106,25 @@ def test_everything_that_clean_needs_can_run(fixtures_dir: Path, tmp_path: Path,
     assert {n for n, o in outcomes(result).items() if o != "measured"} == {"graph", "inversion.wave"}, (
         "no graph, and tiny images"
     )
+
+
+@pytest.mark.parametrize("classes", [2, stages.COMPARABLE - 1, stages.COMPARABLE])
+def test_samples_of_a_few_classes_are_too_few_to_compare_them_and_the_report_says_so(
+    fixtures_dir: Path, tmp_path: Path, cheap_families, classes: int
+) -> None:
+    """Below five classes no trigger is an alarm, and nothing is called clean."""
+    with np.load(fixtures_dir / "samples.npz") as data:
+        use = np.isin(data["y"], (3, 1, 4, 7, 9)[:classes])
+        np.savez(tmp_path / "few.npz", x=data["x"][use], y=data["y"][use])
+    result = scan(fixtures_dir, samples=str(tmp_path / "few.npz"))
+    few = classes < stages.COMPARABLE
+    assert ("comparison" in result.lacking) == few
+    assert ("comparison" in outcomes(result)) == few
+    if few:
+        assert result.verdict is Verdict.INCONCLUSIVE
+        assert all(finding.weakness for finding in result.findings)
+        assert "comparison" in result.summary
+        assert any(f"the samples are of {classes} classes" in line for line in result.not_examined)
 
 
 def no_rules(to: Path) -> str:

@@ -29,7 +29,7 @@ from bdscan.resources import resource
 from bdscan.rules import decide, describe_rules, load_rules
 from bdscan.score import Found, families_of, margins, score
 from bdscan.settings import Settings
-from bdscan.stages import Progress, Story, not_examined, not_looked, run_stage
+from bdscan.stages import Progress, Story, compared, not_examined, not_looked, run_stage
 
 MOST_IMAGES = 256
 NOT_ABOUT_RESULTS = ("memory_gb", "time_limit", "require_sandbox")  # settings that change no number of a report
@@ -56,6 +56,8 @@ def run(settings: Settings, progress: Progress) -> report.Report:
     story.timed("load", began)
     progress("load", 1.0)
 
+    if not compared(story, len(set(subject.samples.labels.tolist()))):
+        rules = tuple(rule for rule in rules if rule.weakness or rule.about == "statistic")
     confirming = Confirming(story, subject, searching, rules, budget, progress)
     for detector in DETECTORS:
         if detector.about.name in CONFIRMED_BEFORE:
