@@ -28,7 +28,8 @@ An alarm can be false
 A silence can be wrong
   Not examined: triggers that differ in every image, triggers of meaning (a person, a scene), triggers larger than
   those of the searched families, networks that are not image classifiers, and what differs between the file you
-  scanned and the one you deploy. Few or unusual clean images make every answer weaker.
+  scanned and the one you deploy. Few or unusual clean images make every answer weaker; with images of fewer than
+  five classes there is nothing to compare, and the answer is inconclusive.
 
 How often
   No rate is known that you could rely on. On 36 networks that were looked at while rules were made, none of 13
