@@ -14,6 +14,7 @@ from bdscan.detectors import confirmation, registry
 from bdscan.detectors.interface import CouldNotRun, Measurement
 from bdscan.errors import UsageError
 from bdscan.formats.schema import schema
+from bdscan.formats.story import significance
 from bdscan.report import Report, Verdict
 from bdscan.resources import resource
 from bdscan.rules import load_rules
@@ -124,6 +125,8 @@ def test_samples_of_a_few_classes_are_too_few_to_compare_them_and_the_report_say
         assert result.verdict is Verdict.INCONCLUSIVE
         assert all(finding.weakness for finding in result.findings)
         assert "comparison" in result.summary
+        assert result.p_value is None
+        assert significance(result) == "no p-value: the samples are of too few classes"
         assert any(f"the samples are of {classes} classes" in line for line in result.not_examined)
 
 

@@ -95,8 +95,8 @@ def test_what_a_second_search_refuted_no_longer_counts_with_the_first() -> None:
 
 
 def test_weaknesses_and_other_families_do_not_count() -> None:
-    assert score(margins((WEAK,), [confirmed(found())], [], [])) == 0.0
-    assert score(margins((ALARM,), [confirmed(found(family="warp"))], [], [])) == 0.0
+    assert score(margins((WEAK,), [confirmed(found())], [], [])) is None
+    assert score(margins((ALARM,), [confirmed(found(family="warp"))], [found(family="warp")], [])) is None
 
 
 def test_a_statistic_with_a_rule_counts_and_nothing_measured_is_no_score() -> None:

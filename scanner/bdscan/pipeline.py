@@ -56,7 +56,8 @@ def run(settings: Settings, progress: Progress) -> report.Report:
     story.timed("load", began)
     progress("load", 1.0)
 
-    if not compared(story, len(set(subject.samples.labels.tolist()))):
+    comparable = compared(story, len(set(subject.samples.labels.tolist())))
+    if not comparable:
         rules = tuple(rule for rule in rules if rule.weakness or rule.about == "statistic")
     confirming = Confirming(story, subject, searching, rules, budget, progress)
     for detector in DETECTORS:
@@ -85,7 +86,7 @@ def run(settings: Settings, progress: Progress) -> report.Report:
         verdict=verdict,
         summary=summarise(verdict, findings, lacking),
         score=score(near),
-        p_value=references.p_value(score(near), settings.budget, asked, used.sha256),
+        p_value=references.p_value(score(near), settings.budget, asked, used.sha256) if comparable else None,
         subject=intake.subject,
         samples=intake.samples,
         findings=tuple(findings),

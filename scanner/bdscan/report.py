@@ -20,6 +20,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Base64 = Annotated[str, Field(max_length=24_000_000, pattern=r"^[A-Za-z0-9+/=]*$")]
 
+COMPARISON = "comparison"  # the stage that lacks where samples are of too few classes to compare them
+
 
 class Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -17,7 +17,7 @@ Found = tuple[str, int | None, tuple[int, ...]]  # family (`pair` for pairs, or 
 
 def margins(
     rules: Sequence[Rule],
-    confirmed: Iterable[Confirmation],
+    confirmed: Sequence[Confirmation],
     candidates: Iterable[Candidate],
     statistics: Iterable[Statistic],
 ) -> dict[Found, float]:
@@ -28,11 +28,11 @@ def margins(
     alarms = [rule for rule in rules if not rule.weakness]
     values: list[tuple[Found, float]] = []
     for c in confirmed:
-        best = _margin(alarms, c.trigger, c.metrics)
-        values.append((_found(c.trigger), best if c.repeat is not None else min(best, NOT_SEARCHED_AGAIN)))
-    tried = {about for about, _ in values}
+        known = _margins(alarms, c.trigger, c.metrics)
+        values += [(_found(c.trigger), v if c.repeat is not None else min(v, NOT_SEARCHED_AGAIN)) for v in known]
+    tried = {_found(c.trigger) for c in confirmed}
     left = [c for c in candidates if _found(c) not in tried]
-    values += [(_found(c), min(_margin(alarms, c, c.metrics), NOT_SEARCHED_AGAIN)) for c in left]
+    values += [(_found(c), min(v, NOT_SEARCHED_AGAIN)) for c in left for v in _margins(alarms, c, c.metrics)]
     for s in statistics:
         about = (s.detector, s.target.index if s.target else None, tuple(label.index for label in s.sources))
         values += [
@@ -62,6 +62,6 @@ def _found(trigger: Candidate) -> Found:
     return "pair" if trigger.sources else trigger.family, trigger.target, trigger.sources
 
 
-def _margin(alarms: Sequence[Rule], trigger: Candidate, metrics: Mapping[str, float]) -> float:
-    about = [margin(rule, metrics) for rule in alarms if applies(rule, trigger.family, not trigger.sources)]
-    return max(about, default=0.0)
+def _margins(alarms: Sequence[Rule], trigger: Candidate, metrics: Mapping[str, float]) -> list[float]:
+    """Of each rule that is about such triggers."""
+    return [margin(rule, metrics) for rule in alarms if applies(rule, trigger.family, not trigger.sources)]

@@ -17,7 +17,6 @@ Progress = Callable[[str, float], None]
 LONGEST = 2000  # characters of a stage's summary: it may quote names from the file
 # A clean verdict means that these looked; the graph check too where the format has a graph.
 NEEDED = ("inversion.sparse", "inversion.dense", "inversion.warp", "inversion.tone", "pairs", "confirmation")
-COMPARISON = "comparison"  # of the classes with each other, which every rule on triggers rests on
 COMPARABLE = 5  # classes with samples; below, natural triggers are as far out as planted ones (docs/design.md)
 
 
@@ -77,14 +76,14 @@ def compared(story: Story, classes: int) -> bool:
             f"the samples are of {classes} classes: with fewer than {COMPARABLE} a planted trigger cannot be told from"
             " a natural one"
         )
-        story.stages.append(report.Skipped(name=COMPARISON, reason=reason))
+        story.stages.append(report.Skipped(name=report.COMPARISON, reason=reason))
     return classes >= COMPARABLE
 
 
 def not_looked(story: Story, graph: bool) -> list[str]:
     """Stages that a clean verdict needs and that did not measure."""
     ran = {s.name for s in story.stages if s.outcome == "measured"}
-    skipped = tuple(s.name for s in story.stages if s.name == COMPARISON)
+    skipped = tuple(s.name for s in story.stages if s.name == report.COMPARISON)
     return [name for name in (*NEEDED, *(("graph",) if graph else ()), *skipped) if name not in ran]
 
 

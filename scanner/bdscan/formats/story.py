@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bdscan.formats.text import label, number, percent, seconds
-from bdscan.report import Failed, Finding, Label, Preprocessing, Report, Skipped, Verdict
+from bdscan.report import COMPARISON, Failed, Finding, Label, Preprocessing, Report, Skipped, Verdict
 
 
 @dataclass(frozen=True)
@@ -186,6 +186,10 @@ def calibration(report: Report) -> str:
 def significance(report: Report) -> str:
     if report.p_value is None and not report.calibration.references:
         return "no p-value: there are no reference models yet"
+    if COMPARISON in report.lacking:
+        return "no p-value: the samples are of too few classes"
+    if report.score is None:
+        return "no p-value: nothing was measured that the reference models could be compared in"
     if report.p_value is None:
         return "no p-value: the reference models were scanned at another budget or by other rules"
     return f"p = {number(report.p_value)}: the share of clean reference models that look at least this suspicious"
