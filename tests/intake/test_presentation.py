@@ -12,6 +12,7 @@ from bdscan.errors import CannotJudge, UsageError
 from bdscan.intake import load
 from bdscan.intake.preprocessing import candidates, parse_override
 from bdscan.intake.presented import Mould, Presented
+from bdscan.intake.probe import Trial, _ranked
 from bdscan.report import Preprocessing
 from bdscan.settings import Settings
 
@@ -116,3 +117,25 @@ def test_the_same_twice(fixtures_dir: Path) -> None:
     assert first.subject == second.subject
     assert first.samples == second.samples
     assert torch.equal(first.scannable.samples.search, second.scannable.samples.search)
+
+
+@pytest.mark.parametrize(
+    "plain, other, winner",
+    [
+        ((1.0, -0.01), (1.0, 0.0), "0..1"),
+        ((1.0, -0.2), (1.0, 0.0), "0..255"),
+        ((0.99, -0.02), (1.0, -0.01), "0..255"),
+        ((0.98, -0.02), (0.99, -0.01), "0..1"),
+        ((0.5, -0.02), (0.9, -0.01), "0..255"),
+    ],
+)
+def test_larger_pixels_do_not_win_by_a_hair(
+    plain: tuple[float, float], other: tuple[float, float], winner: str
+) -> None:
+    """Accuracy and fit of 0..1 and 0..255 on 100 images: a network that is right anyway is only surer on large ones."""
+    items = {item.name: item for item in candidates(1)}
+    trials = [
+        Trial(items[name], Mould((1, 8, 8)), *figures, 100) for name, figures in (("0..1", plain), ("0..255", other))
+    ]
+    assert _ranked(trials)[0].preprocessing.name == winner
+    assert len(_ranked(trials)) == len(trials)

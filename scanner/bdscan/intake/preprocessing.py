@@ -28,6 +28,7 @@ GREY: tuple[tuple[str, float, float], ...] = (
     ("MNIST mean/std", 0.1307, 0.3081),
     ("Fashion-MNIST mean/std", 0.2860, 0.3530),
 )
+PLAIN = "0..1"
 CIFAR_MEAN: Triple = (0.4914, 0.4822, 0.4465)
 CAFFE_MEAN: Triple = (123.68, 116.779, 103.939)  # ImageNet means on 0..255, RGB order
 
@@ -35,7 +36,7 @@ CAFFE_MEAN: Triple = (123.68, 116.779, 103.939)  # ImageNet means on 0..255, RGB
 def candidates(channels: int) -> tuple[Preprocessing, ...]:
     """All usual presentations for images of this many channels; plain ones first, since ties go to the first."""
     plain = [
-        Preprocessing(name="0..1"),
+        Preprocessing(name=PLAIN),
         Preprocessing(name="-1..1", mean=(0.5,) * channels, std=(0.5,) * channels),
         Preprocessing(name="0..255", scale=255.0),
     ]
