@@ -168,7 +168,8 @@ def _ranked(trials: list[Trial]) -> list[Trial]:
     """
     ordered = sorted(trials, key=lambda trial: trial.rank, reverse=True)
     best = ordered[0]
-    error = (max(best.accuracy * (1 - best.accuracy), 0.0) / best.count) ** 0.5
+    share = (max(best.accuracy, 0.0) * best.count + 1) / (best.count + 2)  # all of a hundred is no certainty
+    error = (share * (1 - share) / best.count) ** 0.5
     equals = [trial for trial in ordered if trial.accuracy >= best.accuracy - 2 * error]
     first = max(equals, key=lambda trial: trial.fit)
     plain = [trial for trial in equals if trial.preprocessing.name == PLAIN]
