@@ -120,13 +120,31 @@ def test_a_tampered_verdict_word_is_refused(saved, tmp_path):
     assert "verdict" in result.stderr
 
 
-def test_limits_explains_every_verdict_and_says_that_rates_are_provisional():
+def test_limits_explains_every_verdict():
     from bdscan.report import Verdict
 
     shown = run("limits").stdout
     for verdict in Verdict:
         assert f"\n{verdict} " in shown
-    assert "provisional until calibrated" in shown
+
+
+@pytest.mark.parametrize("page", ["limits", "README.md"])
+def test_the_rates_that_are_told_are_those_of_the_table(page):
+    """Whoever makes docs/accuracy.json anew has to tell its rates, and how many networks they lack."""
+    root = Path(__file__).parents[2]
+    table = json.loads((root / "docs" / "accuracy.json").read_text())
+    clean, found = table["overall"]["false_alarms"], table["overall"]["found"]
+    text = run("limits").stdout if page == "limits" else (root / page).read_text()
+    shown = " ".join(text.split())
+    assert f"{clean['k']} of {clean['n']} clean" in shown
+    assert f"{found['k']} of {found['n']} backdoored" in shown
+    lacking = sum(table["not_surveyed"].values())
+    if page == "limits":
+        low, high = (round(100 * clean[end]) for end in ("low", "high"))
+        assert f"{low} to {high} %" in shown
+        assert bool(lacking) == (f"{lacking} more" in shown)
+    else:
+        assert bool(lacking) == ("is not complete" in shown)
 
 
 def test_detectors_lists_each_with_what_it_misses():
