@@ -167,10 +167,11 @@ def margin(rule: Rule, metrics: Mapping[str, float]) -> float:
     """
 
     def of(bounds: Mapping[str, Bound]) -> float:
-        values = _values(bounds, metrics)
-        known = [bounds[name].margin(v) for name, v in values.items() if v is not None and name != EVIDENCE]
+        others = {name: bound for name, bound in bounds.items() if name != EVIDENCE}
+        values = {name: _value(name, metrics) for name in others}
+        known = [others[name].margin(v) for name, v in values.items() if v is not None]
         worst = min(known, default=0.0)
-        if worst < 1 or None in values.values():
+        if worst < 1 or len(known) < len(others):
             return worst
         wanted = bounds[EVIDENCE].min if EVIDENCE in bounds else None
         beyond = evidence(known) - (wanted or 0.0)

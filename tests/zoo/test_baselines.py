@@ -15,7 +15,9 @@ def test_neural_cleanse_finds_the_planted_pixel(adaptive: bool) -> None:
     def sizes(planted: float) -> np.ndarray:
         toy = subject(planted)
         images, labels = toy.samples.part(toy.samples.search)
-        found = neural_cleanse.mask_sizes(toy.classifier, images, labels, iterations=150, per_step=6, adaptive=adaptive)
+        found = neural_cleanse.inverted(
+            toy.classifier, images, labels, iterations=150, per_step=6, adaptive=adaptive
+        ).sizes
         assert found.shape == (CLASSES,)
         return found
 
@@ -29,7 +31,7 @@ def test_neural_cleanse_finds_the_planted_pixel(adaptive: bool) -> None:
 def test_labels_that_never_reach_the_goal_are_as_large_as_the_image() -> None:
     toy = subject()
     images, labels = toy.samples.part(toy.samples.search)
-    found = neural_cleanse.mask_sizes(toy.classifier, images, labels, iterations=4, per_step=2)
+    found = neural_cleanse.inverted(toy.classifier, images, labels, iterations=4, per_step=2).sizes
     assert found.max() == 64.0
 
 

@@ -15,7 +15,7 @@ from bdscan.zoo.baselines import feature_re, gangsweep, mesa, neural_cleanse
 from bdscan.zoo.baselines.feature_re import Hyperplane, Problem
 from bdscan.zoo.baselines.gangsweep import Shift
 from bdscan.zoo.baselines.generator import seeded
-from bdscan.zoo.baselines.per_class import PerClass, others
+from bdscan.zoo.baselines.per_class import others
 from bdscan.zoo.baselines.stacked import Stacked
 from bdscan.zoo.clean_images import from_test_split
 from bdscan.zoo.fidelity import scan_settings
@@ -47,12 +47,6 @@ def success(subject: Scannable, stamp: object, target: int) -> float:
 
 def test_every_image_searches(badnets: tuple[Scannable, KnownTrigger]) -> None:
     assert len(images_of(badnets[0])[1]) == 100
-
-
-def test_the_most_suspicious_class_is_the_network_s_verdict() -> None:
-    found = PerClass((0.1, 3.0, 2.5), frozenset({1, 2})).verdict
-    assert (found.score, found.alarm, found.target) == (3.0, True, 1)
-    assert not PerClass((0.1, 3.0), frozenset()).verdict.alarm
 
 
 def test_rows_of_other_classes_are_evenly_spaced() -> None:

@@ -32,7 +32,7 @@ def measure(statistics: Sequence[Sequence[Any]], settings: Settings) -> dict[str
         classes = len(classifier.classes)
         verdicts = {"p1": published_inversion(statistics)}
         for name, adaptive in (("nc", False), ("adap_nc", True)):
-            sizes = neural_cleanse.mask_sizes(
+            inverted = neural_cleanse.inverted(
                 classifier,
                 images,
                 labels,
@@ -41,7 +41,7 @@ def measure(statistics: Sequence[Sequence[Any]], settings: Settings) -> dict[str
                 adaptive=adaptive,
                 seed=settings.seed,
             )
-            verdicts[name] = neural_cleanse.verdict(sizes)
+            verdicts[name] = neural_cleanse.verdict(inverted.sizes)
         margins = margin.largest_margins(found, list(range(classes)), STARTS, ASCENT, settings.seed, lambda share: None)
         verdicts["mm_bd"] = mm_bd.verdict(margins)
         rounds = steps.ROUNDS[settings.budget]

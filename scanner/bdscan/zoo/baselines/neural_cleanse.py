@@ -44,22 +44,6 @@ def verdict(sizes: Array) -> Verdict:
     return Verdict(float(index[target]), bool(index[target] > ALARM), target)
 
 
-def mask_sizes(
-    classifier: Classifier,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    iterations: int,
-    per_step: int,
-    adaptive: bool = False,
-    seed: int = 0,
-) -> Array:
-    """The sizes (K,) of `inverted` alone."""
-    return inverted(
-        classifier, images, labels, iterations=iterations, per_step=per_step, adaptive=adaptive, seed=seed
-    ).sizes
-
-
 def inverted(
     classifier: Classifier,
     images: Tensor,

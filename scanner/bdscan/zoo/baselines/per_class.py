@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor
-
-from bdscan.zoo.baselines.verdict import Verdict
 
 Stamp = Callable[[Tensor], Tensor]
 
@@ -29,12 +26,6 @@ class PerClass:
     flagged: frozenset[int]
     stamps: Mapping[int, Stamp] = field(default_factory=dict, repr=False, compare=False)
     details: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-
-    @property
-    def verdict(self) -> Verdict:
-        """Of the whole network: its most suspicious class."""
-        target = int(np.argmax(self.scores))
-        return Verdict(self.scores[target], bool(self.flagged), target)
 
 
 def others(labels: Tensor, target: int, most: int) -> Tensor:
