@@ -107,6 +107,21 @@ def test_a_signal_ends_the_worker_and_leaves_nothing(tmp_path, number, code):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["spin", "temporary"]
 
 
+@pytest.mark.parametrize(
+    "words, line",
+    [
+        (["frob"], "No such command 'frob'; see bdscan --help"),
+        (["scan"], "Missing argument 'MODEL'; see bdscan scan --help"),
+        (["scan", "m", "--nope\x1b[2J"], "No such option: --nope\\x1b[2J; see bdscan scan --help"),
+        (["scan", "m", "--budget", "x"], "Invalid value for '--budget': 'x' is not one of 'quick'"),
+    ],
+)
+def test_what_the_parser_refuses_is_one_line(words, line):
+    result = bdscan(*words)
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert result.stderr.startswith(f"bdscan: {line}")
+
+
 @pytest.mark.parametrize("variables, colour", [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
 def test_bars_on_a_terminal_and_no_colour_where_none_is_wanted(tmp_path, variables, colour):
     code = (

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from bdscan import __version__
 from bdscan.cli import detectors, limits, profile, render, repair, scan, verify, zoo
+from bdscan.cli.exits import INTERRUPTED, note
 
 HELP = """Scan an image classifier that you did not train for planted backdoors.
 
@@ -52,8 +55,24 @@ def options(
 
 
 def main() -> None:
-    """Entry point; the exit code is the verdict's."""
-    app()
+    """Entry point; the exit code is the verdict's. What the parser refuses is one line, as every other error is."""
+    try:
+        code = app(prog_name="bdscan", standalone_mode=False)
+    except typer.Abort:
+        code = INTERRUPTED
+    except TyperException as error:
+        code = error.exit_code
+        _tell(error)
+    sys.exit(code)
+
+
+def _tell(error: TyperException) -> None:
+    text, context = error.format_message(), getattr(error, "ctx", None)
+    if text.startswith("Usage:"):  # a command that was given nothing at all answers with its help
+        typer.echo(text, err=True)
+    else:
+        text = text.replace("Value error, ", "").rstrip(".")
+        note(f"{text}; see {context.command_path if context else 'bdscan'} --help")
 
 
 if __name__ == "__main__":
