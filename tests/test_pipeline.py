@@ -13,6 +13,7 @@ from bdscan import pipeline, report, stages
 from bdscan.detectors import confirmation, registry
 from bdscan.detectors.interface import CouldNotRun, Measurement
 from bdscan.errors import UsageError
+from bdscan.few_classes import COMPARABLE
 from bdscan.formats.schema import schema
 from bdscan.formats.story import significance
 from bdscan.report import Report, Verdict
@@ -109,7 +110,7 @@ def test_everything_that_clean_needs_can_run(fixtures_dir: Path, tmp_path: Path,
     )
 
 
-@pytest.mark.parametrize("classes", [2, stages.COMPARABLE - 1, stages.COMPARABLE])
+@pytest.mark.parametrize("classes", [2, COMPARABLE - 1, COMPARABLE])
 def test_samples_of_a_few_classes_are_too_few_to_compare_them_and_the_report_says_so(
     fixtures_dir: Path, tmp_path: Path, cheap_families, classes: int
 ) -> None:
@@ -118,7 +119,7 @@ def test_samples_of_a_few_classes_are_too_few_to_compare_them_and_the_report_say
         use = np.isin(data["y"], (3, 1, 4, 7, 9)[:classes])
         np.savez(tmp_path / "few.npz", x=data["x"][use], y=data["y"][use])
     result = scan(fixtures_dir, samples=str(tmp_path / "few.npz"))
-    few = classes < stages.COMPARABLE
+    few = classes < COMPARABLE
     assert ("comparison" in result.lacking) == few
     assert ("comparison" in outcomes(result)) == few
     if few:

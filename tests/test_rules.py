@@ -160,10 +160,11 @@ def test_a_light_in_which_half_of_the_images_are_not_recognised_says_nothing() -
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def test_own_rules_extend_the_built_in_ones(tmp_path: Path) -> None:
+def test_own_rules_extend_the_built_in_ones_and_no_weakness_speaks_before_them(tmp_path: Path) -> None:
     shipped, rules = load_rules(resource("rules")), load_rules(resource("rules"), [write(tmp_path / "own.toml")])
-    assert rules[:-1] == shipped
-    assert rules[-1].id == "OWN1"
+    assert tuple(rule for rule in rules if rule.id != "OWN1") == shipped
+    assert [rule.id for rule in rules if not rule.weakness][-1] == "OWN1"
+    assert for_trigger(rules, "tone", True, {"index": 9.0, "critical": 1.0, "ratio": 0.5}).id == "OWN1"
 
 
 def test_a_known_id_replaces_the_rule_in_its_place(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from bdscan import __version__
 from bdscan.calibration import load_references
 from bdscan.errors import UsageError
 from bdscan.intake.files import combined_digest, digest_of
-from bdscan.report import FileDigest, Report
+from bdscan.report import COMPARISON, FileDigest, Report
 from bdscan.resources import resource
-from bdscan.rules import decide, describe_rules
+from bdscan.rules import FEW_CLASSES, decide, describe_rules
 
 UNSIGNED: Final = (
     "This report is unsigned: anyone can write one. What matches shows which files and rules it speaks of, not who "
@@ -120,16 +120,22 @@ def _rules(report: Report, own: Sequence[str]) -> Check:
     if report.rules.own and not own:
         return Check("rules", Outcome.UNCHECKED, f"give the {report.rules.own} --rules of the scan to check them")
     try:
-        here = describe_rules(resource("rules"), own)
+        here = describe_rules(resource("rules"), own, few_classes=_few(report))
     except OSError as error:
         raise UsageError(f"--rules: cannot read {error.filename!r} ({error.strerror}); check the path") from None
     return _same("rules", report.rules.sha256, here.sha256, "the report used other rules than those that are here")
 
 
+def _few(report: Report) -> bool:
+    """Whether its samples were of too few classes to compare triggers with each other."""
+    return any(stage.name == COMPARISON for stage in report.stages)
+
+
 def _calibration(report: Report, own: str | None) -> Check:
     if report.settings.get("calibration") and own is None:
         return Check("calibration", Outcome.UNCHECKED, "give the --calibration of the scan to check it")
-    here = load_references(resource("rules"), own).sha256
+    folder = resource("rules") / FEW_CLASSES if _few(report) else resource("rules")
+    here = load_references(folder, own).sha256
     return _same(
         "calibration", report.calibration.sha256, here, "the report used another calibration than the one here"
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bdscan import judge, report
 from bdscan.detectors import confirmation
 from bdscan.detectors.interface import Budget
 from bdscan.detectors.inversion.trigger import Candidate
+from bdscan.few_classes import held_to
 from bdscan.intake.classifier import Scannable
 from bdscan.rules import Rule
 from bdscan.stages import Progress, Story, one_line
@@ -21,7 +22,10 @@ REFINED = ("inversion.dms", "inversion.adaptive")  # they show more of what the 
 
 @dataclass
 class Confirming:
-    """`subject` judges and `searching`, its faster twin, searches; what they find goes into the story."""
+    """`subject` judges and `searching`, its faster twin, searches; what they find goes into the story.
+
+    `usual` are the sizes that triggers are held to where classes are too few; empty elsewhere.
+    """
 
     story: Story
     subject: Scannable
@@ -29,6 +33,7 @@ class Confirming:
     rules: tuple[Rule, ...]
     budget: Budget
     progress: Progress
+    usual: Mapping[str, float]
     seconds: float = 0.0
     error: str = ""
     looked_at: int = 0  # candidates that earlier calls have seen
@@ -64,7 +69,8 @@ class Confirming:
         self.story.seconds.append(report.StageSeconds(name=NAME, seconds=round(self.seconds, 3)))
 
     def candidates(self) -> list[Candidate]:
-        return [c for name, m in self.story.measured.items() if name not in REFINED for c in m.candidates]
+        found = [c for name, m in self.story.measured.items() if name not in REFINED for c in m.candidates]
+        return [held_to(self.usual, c) for c in found]
 
     def _again(self, candidates: list[Candidate]) -> None:
         found = alarming(self.rules, candidates)

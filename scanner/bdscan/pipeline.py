@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import torch
@@ -20,16 +20,19 @@ from bdscan.confirming import Confirming
 from bdscan.detectors import confirmation
 from bdscan.detectors.common import evenly, label_of
 from bdscan.detectors.interface import Budget
+from bdscan.detectors.inversion.families import FAMILIES
+from bdscan.detectors.inversion.trigger import Candidate
 from bdscan.detectors.registry import CONFIRMED_BEFORE, DETECTORS, chosen
 from bdscan.errors import UsageError
+from bdscan.few_classes import usual_sizes
 from bdscan.intake.classifier import Samples, Scannable
 from bdscan.intake.load import load
 from bdscan.intake.speed import fast
 from bdscan.resources import resource
-from bdscan.rules import decide, describe_rules, load_rules
+from bdscan.rules import FEW_CLASSES, decide, describe_rules, load_rules
 from bdscan.score import Found, families_of, margins, score
 from bdscan.settings import Settings
-from bdscan.stages import Progress, Story, compared, not_examined, not_looked, run_stage
+from bdscan.stages import Compared, Progress, Story, compared, not_examined, not_looked, run_stage
 
 MOST_IMAGES = 256
 NOT_ABOUT_RESULTS = ("memory_gb", "time_limit", "require_sandbox")  # settings that change no number of a report
@@ -56,10 +59,17 @@ def run(settings: Settings, progress: Progress) -> report.Report:
     story.timed("load", began)
     progress("load", 1.0)
 
-    comparable = compared(story, len(set(subject.samples.labels.tolist())))
-    if not comparable:
-        rules = tuple(rule for rule in rules if rule.weakness or rule.about == "statistic")
-    confirming = Confirming(story, subject, searching, rules, budget, progress)
+    against = compared(story, len(subject.classifier.classes), len(set(subject.samples.labels.tolist())))
+    few = against is not Compared.EACH_OTHER
+    usual: Mapping[str, float] = {}
+    if few:
+        rules = load_rules(resource("rules"), settings.rules, few_classes=True)
+        references = load_references(resource("rules") / FEW_CLASSES, settings.calibration)
+    if against is Compared.REFERENCES:
+        usual = usual_sizes(resource("rules"))
+    elif few:
+        rules = tuple(rule for rule in rules if not rule.few_classes)
+    confirming = Confirming(story, subject, searching, rules, budget, progress, usual)
     for detector in DETECTORS:
         if detector.about.name in CONFIRMED_BEFORE:
             confirming.universal()
@@ -74,19 +84,23 @@ def run(settings: Settings, progress: Progress) -> report.Report:
         *judge.statistic_findings(rules, story.measured),
         *judge.trigger_findings(subject, rules, story.confirmed, story.suspected, story.measured),
     ]
-    lacking = not_looked(story, graph=subject.classifier.graph is not None)
+    lacking = not_looked(story, subject.classifier.graph is not None, against)
     verdict = decide(findings, could_look=not lacking)
-    used = describe_rules(resource("rules"), settings.rules)
+    used = describe_rules(resource("rules"), settings.rules, few_classes=few)
     statistics = tuple(s for m in story.measured.values() for s in m.statistics)
     near = margins(rules, story.confirmed, confirming.candidates(), statistics)
     statistics += tuple(margin_statistic(subject, found, value) for found, value in near.items())
     statistics += tuple(s for c in story.confirmed for s in confirmation_statistics(subject, c))
+    held = [c for c in confirming.candidates() if "usual" in c.metrics]
+    statistics += tuple(s for c in held for s in size_statistics(subject, c))
     return report.Report(
         tool=report.Tool(version=__version__),
         verdict=verdict,
         summary=summarise(verdict, findings, lacking),
         score=score(near),
-        p_value=references.p_value(score(near), settings.budget, asked, used.sha256) if comparable else None,
+        p_value=None
+        if against is Compared.NOTHING
+        else references.p_value(score(near), settings.budget, asked, used.sha256),
         subject=intake.subject,
         samples=intake.samples,
         findings=tuple(findings),
@@ -97,7 +111,7 @@ def run(settings: Settings, progress: Progress) -> report.Report:
         calibration=references.describe(intake.subject),
         isolation=report.Isolation(level="none"),
         settings={k: v for k, v in settings.model_dump().items() if k not in NOT_ABOUT_RESULTS},
-        not_examined=not_examined(story),
+        not_examined=not_examined(story, against),
         run=report.Run(
             started=started.isoformat(timespec="seconds"),
             host=f"{platform.system()} {platform.machine()}",
@@ -131,6 +145,22 @@ def margin_statistic(subject: Scannable, found: Found, value: float) -> report.S
     )
 
 
+def size_statistics(subject: Scannable, c: Candidate) -> Iterator[report.Statistic]:
+    """Of a candidate that is held to clean networks of as few classes: its size in two units."""
+    values = {
+        "size": (c.size, f"size: {FAMILIES[c.family].unit}"),
+        "size_to_usual": (c.metrics["size_to_usual"], "size to that of a clean network's smallest trigger"),
+    }
+    for name, (value, description) in values.items():
+        yield report.Statistic(
+            name=f"{c.family}.{name}",
+            detector=confirmation.about.name,
+            value=value,
+            target=label_of(subject, c.target),
+            description=description,
+        )
+
+
 TRIED = {  # of a suspected trigger on held-out images and in its second search; what the rules read beside the first's
     "gap": "size to that of the next larger label",
     "asr": "success on held-out images",
@@ -140,6 +170,7 @@ TRIED = {  # of a suspected trigger on held-out images and in its second search;
     "repeat_depth": "logarithm of the same, relative to that of the number of labels",
     "size_ratio": "size to the median over pairs",
     "searched": "share of all class pairs that were inverted",
+    "repeat_to_usual": "size in a second search, to that of a clean network's smallest trigger",
 }
 
 

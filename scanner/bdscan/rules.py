@@ -16,6 +16,7 @@ from bdscan.formats.text import shorten, visible
 from bdscan.report import Confidence, Finding, Reference, RulesUsed, Severity, Verdict
 
 EVIDENCE = "evidence"  # the name of a bound on all others of its alternative together
+FEW_CLASSES = "few-classes"  # the folder of the rules for samples of too few classes to compare them
 MOST_OF_ONE = 3.0  # a factor of twenty
 NEARLY = 0.99  # the margin where each bound holds and the evidence is too little
 
@@ -51,6 +52,7 @@ class Rule(Data):
             A bound named `evidence` is on how far inside the others it is all in all.
         confirmed: bounds that must hold on held-out images and the second search for the finding to be confirmed.
         weakness: the finding is a natural weakness: shown, never raises the verdict.
+        few_classes: it judges triggers where samples are of too few classes to compare them, and nowhere else.
     """
 
     id: str
@@ -63,6 +65,7 @@ class Rule(Data):
     when: tuple[dict[str, Bound], ...]
     confirmed: dict[str, Bound] = {}
     weakness: bool = False
+    few_classes: bool = False
     message: str
     references: tuple[Reference, ...] = ()
     remedy: str
@@ -87,14 +90,19 @@ class RuleFile(Data):
     rule: tuple[Rule, ...]
 
 
-def load_rules(builtin: Path, own: Iterable[str] = ()) -> tuple[Rule, ...]:
+def load_rules(builtin: Path, own: Iterable[str] = (), *, few_classes: bool = False) -> tuple[Rule, ...]:
     """The built-in rules in the order of their files, then the user's; a rule with a known id replaces it.
+
+    Those for weaknesses come last wherever they are from, since the first rule that fires for a trigger counts.
+
+    With `few_classes`, what judges samples of too few classes to compare: rules made for that, and of the others those
+    on statistics and on weaknesses.
 
     Raises:
         UsageError: a file that cannot be read or is not a rules file, with the first thing wrong.
     """
     rules: dict[str, Rule] = {}
-    for path in _files(builtin, own):
+    for path in _files(builtin, own, few_classes):
         try:
             parsed = RuleFile.model_validate(tomllib.loads(path.read_text()))
         except OSError as error:
@@ -108,23 +116,30 @@ def load_rules(builtin: Path, own: Iterable[str] = ()) -> tuple[Rule, ...]:
         except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits
             raise UsageError(f"{path} is not TOML: {error}") from None
         rules.update({rule.id: rule for rule in parsed.rule})
-    return tuple(rule for rule in rules.values() if rule.enabled)
+    judging = [rule for rule in rules.values() if rule.enabled and _judges(rule, few_classes)]
+    return tuple(sorted(judging, key=lambda rule: rule.weakness))
 
 
-def describe_rules(builtin: Path, own: Iterable[str] = ()) -> RulesUsed:
+def _judges(rule: Rule, few_classes: bool) -> bool:
+    """Whether a rule judges there: where classes cannot be compared, none that compares them, but for weaknesses."""
+    return rule.few_classes or rule.weakness or rule.about == "statistic" if few_classes else not rule.few_classes
+
+
+def describe_rules(builtin: Path, own: Iterable[str] = (), *, few_classes: bool = False) -> RulesUsed:
     """The digest of all that `load_rules` reads. A report says it, and `bdscan verify` compares it.
 
     Raises:
         OSError: a file that cannot be read.
     """
-    files = _files(builtin, own)
+    files = _files(builtin, own, few_classes)
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
     sha256 = hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
-    return RulesUsed(sha256=sha256, own=len(files) - len(_files(builtin, ())))
+    return RulesUsed(sha256=sha256, own=len(files) - len(_files(builtin, (), few_classes)))
 
 
-def _files(builtin: Path, own: Iterable[str]) -> list[Path]:
-    return [*sorted(builtin.glob("*.toml")), *map(Path, own)]
+def _files(builtin: Path, own: Iterable[str], few_classes: bool) -> list[Path]:
+    more = sorted((builtin / FEW_CLASSES).glob("*.toml")) if few_classes else []
+    return [*sorted(builtin.glob("*.toml")), *more, *map(Path, own)]
 
 
 def holds(bounds: Mapping[str, Bound], metrics: Mapping[str, float], *, so_far: bool = False) -> bool:

@@ -5,19 +5,28 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 
 from bdscan import report
 from bdscan.detectors.confirmation import Confirmation
 from bdscan.detectors.interface import Budget, CouldNotRun, Detector, Hints, Measurement
 from bdscan.detectors.inversion.trigger import Candidate
 from bdscan.detectors.registry import TRUST
+from bdscan.few_classes import COMPARABLE
 from bdscan.intake.classifier import Scannable
 
 Progress = Callable[[str, float], None]
 LONGEST = 2000  # characters of a stage's summary: it may quote names from the file
 # A clean verdict means that these looked; the graph check too where the format has a graph.
 NEEDED = ("inversion.sparse", "inversion.dense", "inversion.warp", "inversion.tone", "pairs", "confirmation")
-COMPARABLE = 5  # classes with samples; below, natural triggers are as far out as planted ones (docs/design.md)
+
+
+class Compared(Enum):
+    """What the sizes of triggers are compared with."""
+
+    EACH_OTHER = "each other"
+    REFERENCES = "references"
+    NOTHING = "nothing"
 
 
 @dataclass
@@ -69,25 +78,33 @@ def run_stage(story: Story, detector: Detector, subject: Scannable, budget: Budg
     progress(name, 1.0)
 
 
-def compared(story: Story, classes: int) -> bool:
-    """Whether the samples are of enough classes to compare triggers between them; a skipped stage where not."""
-    if classes < COMPARABLE:
+def compared(story: Story, outputs: int, classes: int) -> Compared:
+    """What triggers are compared with, by how many classes the samples are of and how many outputs there are; a stage
+    of the story where it is not each other."""
+    if classes >= COMPARABLE:
+        return Compared.EACH_OTHER
+    if outputs > classes:
         reason = (
-            f"the samples are of {classes} classes: with fewer than {COMPARABLE} a planted trigger cannot be told from"
-            " a natural one"
+            f"the samples are of {classes} classes and the model has {outputs}: with fewer than {COMPARABLE} a planted"
+            " trigger cannot be told from a natural one; give images of more classes"
         )
         story.stages.append(report.Skipped(name=report.COMPARISON, reason=reason))
-    return classes >= COMPARABLE
+        return Compared.NOTHING
+    summary = f"{classes} classes: triggers are held to those of clean networks of as few, not to each other"
+    story.stages.append(report.Measured(name=report.COMPARISON, summary=summary))
+    return Compared.REFERENCES
 
 
-def not_looked(story: Story, graph: bool) -> list[str]:
-    """Stages that a clean verdict needs and that did not measure."""
+def not_looked(story: Story, graph: bool, against: Compared = Compared.EACH_OTHER) -> list[str]:
+    """Stages that a clean verdict needs and that did not measure. Pairs of few classes are not judged, nor needed."""
     ran = {s.name for s in story.stages if s.outcome == "measured"}
-    skipped = tuple(s.name for s in story.stages if s.name == report.COMPARISON)
-    return [name for name in (*NEEDED, *(("graph",) if graph else ()), *skipped) if name not in ran]
+    needed = [name for name in NEEDED if name != "pairs" or against is not Compared.REFERENCES]
+    needed += ["graph"] if graph else []
+    needed += [report.COMPARISON] if against is Compared.NOTHING else []
+    return [name for name in needed if name not in ran]
 
 
-def not_examined(story: Story) -> tuple[str, ...]:
+def not_examined(story: Story, against: Compared = Compared.EACH_OTHER) -> tuple[str, ...]:
     fixed = (
         "Triggers of kinds that no family here can express, such as sample-specific ones and semantic objects.",
         "Behaviour on images unlike the samples.",
@@ -96,7 +113,8 @@ def not_examined(story: Story) -> tuple[str, ...]:
     skipped = [f"{s.name}: {s.reason}" for s in story.stages if s.outcome == "skipped"]
     failed = [f"{s.name} failed: {s.error}" for s in story.stages if s.outcome == "failed"]
     chosen = [f"{name}: {m.left_out}." for name, m in story.measured.items() if m.left_out]
-    return (*failed, *skipped, *chosen, *fixed)
+    few = () if against is Compared.EACH_OTHER else ("Triggers of one source class of several: too few to compare.",)
+    return (*failed, *skipped, *chosen, *few, *fixed)
 
 
 def one_line(error: Exception) -> str:

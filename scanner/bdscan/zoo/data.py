@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +33,11 @@ class Dataset:
 def load(name: str, folder: Path | None = None) -> Dataset:
     """Read `folder/name.npz` (arrays x_train, y_train, x_test, y_test, classes), or scikit-learn's `digits`.
 
-    Raises UsageError where the file is missing or its arrays do not fit together.
+    `name[3,8]` is the part of these classes, numbered anew in this order. Raises UsageError where the file is missing,
+    its arrays do not fit together, or it has no such class.
     """
+    if part := re.fullmatch(r"(\w+)\[(\d+(?:,\d+)+)\]", name):
+        return only(load(part[1], folder), [int(number) for number in part[2].split(",")], name)
     if name == "digits":
         return _digits()
     if folder is None:
@@ -55,6 +59,18 @@ def load(name: str, folder: Path | None = None) -> Dataset:
     return Dataset(
         name, x_train, y_train.astype(np.int64), x_test, y_test.astype(np.int64), tuple(str(word) for word in classes)
     )
+
+
+def only(data: Dataset, classes: list[int], name: str) -> Dataset:
+    """The part of these classes, which get the numbers 0, 1, ... in their order."""
+    if len(set(classes)) < len(classes) or max(classes) >= len(data.classes):
+        raise UsageError(f"{name}: {data.name} has classes 0 to {len(data.classes) - 1}, each to be named once")
+    number = np.full(len(data.classes), -1, np.int64)
+    number[classes] = np.arange(len(classes))
+    train, test = number[data.y_train], number[data.y_test]
+    names = tuple(data.classes[old] for old in classes)
+    x_train, x_test = data.x_train[train >= 0], data.x_test[test >= 0]
+    return Dataset(name, x_train, train[train >= 0], x_test, test[test >= 0], names)
 
 
 def resize(x: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -6,6 +6,7 @@ All take float images (N,C,H,W) and return logits (N,K). This file imports torch
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ def _conv(inputs: int, outputs: int, padding: int = 1) -> list[nn.Module]:
     return [nn.Conv2d(inputs, outputs, 3, padding=padding), nn.ReLU()]
 
 
-def mnist_cnn() -> nn.Module:
+def mnist_cnn(classes: int = 10) -> nn.Module:
     """Isolate Trigger's MNIST network (section IV.A): 3 Conv + 2 FC, 413,782 parameters (413,882 in the paper)."""
     return nn.Sequential(
         *_conv(1, 32, 0),
@@ -26,18 +27,18 @@ def mnist_cnn() -> nn.Module:
         nn.Flatten(),
         nn.Linear(128 * 5 * 5, 100),
         nn.ReLU(),
-        nn.Linear(100, 10),
+        nn.Linear(100, classes),
     )
 
 
-def gtsrb_cnn() -> nn.Module:
+def gtsrb_cnn(classes: int = 43) -> nn.Module:
     """Isolate Trigger's GTSRB network (section IV.A): 6 Conv + 2 FC, 571,723 parameters as in the paper."""
     layers: list[nn.Module] = []
     width = 3
     for wider in (32, 64, 128):
         layers += [*_conv(width, wider), *_conv(wider, wider, 0), nn.MaxPool2d(2), nn.Dropout(0.1)]
         width = wider
-    head = [nn.Flatten(), nn.Linear(128 * 2 * 2, 512), nn.ReLU(), nn.Dropout(0.5), nn.Linear(512, 43)]
+    head = [nn.Flatten(), nn.Linear(128 * 2 * 2, 512), nn.ReLU(), nn.Dropout(0.5), nn.Linear(512, classes)]
     model = nn.Sequential(*layers, *head)
     for layer in model:  # without batch-norm torch's own start is too small: 86 % after ten epochs instead of 96 %
         if isinstance(layer, nn.Conv2d | nn.Linear) and layer.bias is not None:
@@ -241,3 +242,10 @@ def cifar_mobile() -> nn.Module:
 def gtsrb_resnet8() -> nn.Module:
     """Three stages of one block, colour 32x32, 43 classes."""
     return _resnet((16, 32, 64), 1, 43)
+
+
+# Of a few classes, for networks of parts of the data sets (`mnist[3,8]`).
+mnist_cnn_2, mnist_cnn_3, mnist_cnn_4 = (partial(mnist_cnn, k) for k in (2, 3, 4))
+gtsrb_cnn_2, gtsrb_cnn_3, gtsrb_cnn_4 = (partial(gtsrb_cnn, k) for k in (2, 3, 4))
+mnist_vgg_2, mnist_vgg_3, mnist_vgg_4 = (partial(_vgg, 1, k) for k in (2, 3, 4))
+cifar_vgg_2, cifar_vgg_3, cifar_vgg_4 = (partial(_vgg, 3, k) for k in (2, 3, 4))

@@ -18,6 +18,7 @@ from bdscan.zoo.attacks.sig import Sig
 from bdscan.zoo.attacks.source_specific import SourceSpecific
 from bdscan.zoo.attacks.warp import Warp
 from bdscan.zoo.data import Dataset, load
+from bdscan.zoo.few_classes import few_judged, few_references, few_tune
 from bdscan.zoo.hard_clean import hard_clean
 from bdscan.zoo.judged import judged_adaptive, judged_backdoored, judged_clean
 from bdscan.zoo.references import references
@@ -124,6 +125,9 @@ PLANS: Mapping[str, Callable[[], tuple[Settings, ...]]] = {
     "judged-clean": judged_clean,
     "judged-backdoored": judged_backdoored,
     "judged-adaptive": judged_adaptive,
+    "few-tune": few_tune,
+    "few-references": few_references,
+    "few-judged": few_judged,
 }
 
 

@@ -77,7 +77,7 @@ class Settings:
 
 
 OPTIMISERS = ("adamw", "sgd")
-RECIPES: Mapping[str, Recipe] = {
+_RECIPES: Mapping[str, Recipe] = {
     "mnist_cnn": Recipe(epochs=4),
     "gtsrb_cnn": Recipe(epochs=9, batch=64, learning_rate=2e-3, shift=2, bfloat16=True),
     "resnet8_cifar": Recipe(epochs=6, batch=128, learning_rate=1e-2, shift=3, flip=True, bfloat16=True),
@@ -94,3 +94,5 @@ RECIPES: Mapping[str, Recipe] = {
     "digits_cnn": Recipe(epochs=20, learning_rate=5e-3),
     "digits_bn": Recipe(epochs=15, learning_rate=1e-2),
 }
+OF_FEW = ("mnist_cnn", "mnist_vgg", "gtsrb_cnn", "cifar_vgg")  # networks that there are with 2, 3 and 4 classes too
+RECIPES = {**_RECIPES, **{f"{name}_{k}": _RECIPES[name] for name in OF_FEW for k in (2, 3, 4)}}

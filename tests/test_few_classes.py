@@ -1,0 +1,119 @@
+"""Samples of two to four classes: triggers are held to those of clean networks of as few, not to each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bdscan import pipeline
+from bdscan.detectors.inversion.trigger import Candidate
+from bdscan.few_classes import held_to, usual_sizes
+from bdscan.report import Report
+from bdscan.resources import resource
+from bdscan.rules import describe_rules, load_rules
+from bdscan.settings import Settings
+from bdscan.zoo.attacks.badnets import BadNets
+from bdscan.zoo.data import load
+from bdscan.zoo.settings import RECIPES
+from bdscan.zoo.settings import Settings as Model
+from bdscan.zoo.train import save, train
+
+ARCH = """
+from torch import nn
+def net():
+    return nn.Sequential(
+        nn.Conv2d(1, 12, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(12, 24, 3, padding=1), nn.ReLU(),
+        nn.MaxPool2d(2), nn.Flatten(), nn.Linear(384, 48), nn.ReLU(), nn.Linear(48, 3))
+"""
+
+
+def a_candidate(**more) -> Candidate:
+    values = {
+        "family": "dense",
+        "target": 1,
+        "sources": (),
+        "parameters": {},
+        "size": 0.6,
+        "success": 1.0,
+        "metrics": {"ratio": 1.0},
+    }
+    return Candidate(**(values | {"stamp": lambda images, intensity: images} | more))
+
+
+def test_a_trigger_is_held_to_the_usual_size_of_its_family():
+    held = held_to({"dense": 3.0}, a_candidate(size=0.6))
+    assert held.metrics == {"ratio": 1.0, "usual": 3.0, "size_to_usual": pytest.approx(0.2)}
+    for other in (a_candidate(sources=(2,)), a_candidate(family="dark")):
+        assert held_to({"dense": 3.0}, other) == other
+    assert held_to({}, a_candidate()).metrics == {"ratio": 1.0}, "elsewhere there is nothing to hold it to"
+
+
+def test_where_classes_can_be_compared_the_rules_are_the_others_and_so_is_their_digest():
+    usual, few = load_rules(resource("rules")), load_rules(resource("rules"), few_classes=True)
+    assert not [rule for rule in usual if rule.few_classes]
+    alarms = [rule for rule in few if not rule.weakness and rule.about == "trigger"]
+    assert alarms
+    assert all(rule.few_classes for rule in alarms)
+    assert {rule.id for rule in few if not rule.few_classes} < {rule.id for rule in usual}
+    assert describe_rules(resource("rules")) != describe_rules(resource("rules"), few_classes=True)
+
+
+def test_every_family_that_a_rule_is_about_has_a_usual_size():
+    families = {
+        name for rule in load_rules(resource("rules"), few_classes=True) if rule.few_classes for name in rule.families
+    }
+    assert families == set(usual_sizes(resource("rules")))
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory) -> Path:
+    """Networks of three digits, one of them with a planted patch, and ten images of each."""
+    folder = tmp_path_factory.mktemp("three")
+    (folder / "arch.py").write_text(ARCH)
+    namespace: dict = {}
+    exec(ARCH, namespace)
+    data = load("digits[1,4,7]")
+    rows = np.concatenate([np.flatnonzero(data.y_test == label)[:10] for label in range(3)])
+    np.savez(folder / "samples.npz", x=data.x_test[rows], y=data.y_test[rows])
+    from bdscan.zoo import networks
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(networks, "digits_three", namespace["net"], raising=False)
+        for name, attack in (("clean", None), ("patch", BadNets(target=2, size=2))):
+            model = Model(
+                name=name, data="digits[1,4,7]", network="digits_three", attack=attack, recipe=RECIPES["digits_cnn"]
+            )
+            save(train(model, data), folder / name)
+    return folder
+
+
+def scan(folder: Path, name: str, **options) -> Report:
+    arch = f"{folder / 'arch.py'}:net"
+    values = {"model": str(folder / name / "weights.pt"), "samples": str(folder / "samples.npz"), "arch": arch}
+    return pipeline.run(Settings.model_validate(values | options), lambda stage, share: None)
+
+
+def test_a_planted_patch_among_three_classes_is_found_and_the_report_says_what_it_was_held_to(three: Path):
+    found, clean = scan(three, "patch"), scan(three, "clean")
+    assert found.verdict == "backdoor"
+    alarm = next(finding for finding in found.findings if not finding.weakness)
+    assert alarm.rule.startswith("BD11")
+    assert alarm.target.index == 2
+    assert clean.verdict == "clean"
+    for report in (found, clean):
+        (stage,) = (stage for stage in report.stages if stage.name == "comparison")
+        assert stage.outcome == "measured"
+        assert stage.summary.startswith("3 classes")
+        assert report.rules == describe_rules(resource("rules"), few_classes=True)
+        assert any("one source class" in line for line in report.not_examined)
+    sizes = {s.value for s in found.statistics if s.name == "sparse.size_to_usual"}
+    assert min(sizes) < 0.5
+
+
+def test_a_part_of_a_data_set_has_its_classes_in_the_order_that_was_asked_for():
+    all_of_it, part = load("digits"), load("digits[7,2]")
+    assert part.classes == ("7", "2")
+    assert set(part.y_test.tolist()) == {0, 1}
+    assert np.array_equal(part.x_train[part.y_train == 1], all_of_it.x_train[all_of_it.y_train == 2])
