@@ -7,12 +7,12 @@ and clean networks to take p-values from.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from bdscan.detectors.inversion.trigger import Candidate
-from bdscan.rules import FEW_CLASSES
+from bdscan.rules import FEW_CLASSES, Rule
 
 USUAL = "usual.json"
 COMPARABLE = 5  # classes; below, natural triggers are as far out among each other as planted ones (docs/design.md)
@@ -25,6 +25,14 @@ def usual_sizes(rules: Path) -> Mapping[str, float]:
     """
     found = json.loads((rules / FEW_CLASSES / USUAL).read_text())
     return {str(family): float(size) for family, size in found["usual"].items()}
+
+
+def is_read(detector: str, rules: Iterable[Rule]) -> bool:
+    """Whether a rule for few classes reads what this detector finds. What inverts nothing costs little, and runs."""
+    family = detector.removeprefix("inversion.")
+    if family == detector:
+        return detector != "pairs"
+    return any(family in rule.families for rule in rules if rule.few_classes)
 
 
 def held_to(usual: Mapping[str, float], candidate: Candidate) -> Candidate:

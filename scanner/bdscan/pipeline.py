@@ -24,7 +24,7 @@ from bdscan.detectors.inversion.families import FAMILIES
 from bdscan.detectors.inversion.trigger import Candidate
 from bdscan.detectors.registry import CONFIRMED_BEFORE, DETECTORS, chosen
 from bdscan.errors import UsageError
-from bdscan.few_classes import usual_sizes
+from bdscan.few_classes import is_read, usual_sizes
 from bdscan.intake.classifier import Samples, Scannable
 from bdscan.intake.load import load
 from bdscan.intake.speed import fast
@@ -76,6 +76,9 @@ def run(settings: Settings, progress: Progress) -> report.Report:
         if detector not in detectors:
             story.stages.append(report.Skipped(name=detector.about.name, reason="not asked for (--detectors)"))
             continue
+        if against is Compared.REFERENCES and not is_read(detector.about.name, rules):
+            story.stages.append(report.Skipped(name=detector.about.name, reason="of so few classes it decides nothing"))
+            continue
         run_stage(story, detector, searching, budget, progress)
 
     confirming.pairs()
@@ -84,7 +87,7 @@ def run(settings: Settings, progress: Progress) -> report.Report:
         *judge.statistic_findings(rules, story.measured),
         *judge.trigger_findings(subject, rules, story.confirmed, story.suspected, story.measured),
     ]
-    lacking = not_looked(story, subject.classifier.graph is not None, against)
+    lacking = not_looked(story, subject.classifier.graph is not None, against, rules)
     verdict = decide(findings, could_look=not lacking)
     used = describe_rules(resource("rules"), settings.rules, few_classes=few)
     statistics = tuple(s for m in story.measured.values() for s in m.statistics)
@@ -111,7 +114,7 @@ def run(settings: Settings, progress: Progress) -> report.Report:
         calibration=references.describe(intake.subject),
         isolation=report.Isolation(level="none"),
         settings={k: v for k, v in settings.model_dump().items() if k not in NOT_ABOUT_RESULTS},
-        not_examined=not_examined(story, against),
+        not_examined=not_examined(story),
         run=report.Run(
             started=started.isoformat(timespec="seconds"),
             host=f"{platform.system()} {platform.machine()}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -12,8 +12,9 @@ from bdscan.detectors.confirmation import Confirmation
 from bdscan.detectors.interface import Budget, CouldNotRun, Detector, Hints, Measurement
 from bdscan.detectors.inversion.trigger import Candidate
 from bdscan.detectors.registry import TRUST
-from bdscan.few_classes import COMPARABLE
+from bdscan.few_classes import COMPARABLE, is_read
 from bdscan.intake.classifier import Scannable
+from bdscan.rules import Rule
 
 Progress = Callable[[str, float], None]
 LONGEST = 2000  # characters of a stage's summary: it may quote names from the file
@@ -95,16 +96,18 @@ def compared(story: Story, outputs: int, classes: int) -> Compared:
     return Compared.REFERENCES
 
 
-def not_looked(story: Story, graph: bool, against: Compared = Compared.EACH_OTHER) -> list[str]:
-    """Stages that a clean verdict needs and that did not measure. Pairs of few classes are not judged, nor needed."""
+def not_looked(
+    story: Story, graph: bool, against: Compared = Compared.EACH_OTHER, rules: Iterable[Rule] = ()
+) -> list[str]:
+    """Stages that a clean verdict needs and that did not measure; of few classes those that the rules read."""
     ran = {s.name for s in story.stages if s.outcome == "measured"}
-    needed = [name for name in NEEDED if name != "pairs" or against is not Compared.REFERENCES]
+    needed = [name for name in NEEDED if against is not Compared.REFERENCES or is_read(name, rules)]
     needed += ["graph"] if graph else []
     needed += [report.COMPARISON] if against is Compared.NOTHING else []
     return [name for name in needed if name not in ran]
 
 
-def not_examined(story: Story, against: Compared = Compared.EACH_OTHER) -> tuple[str, ...]:
+def not_examined(story: Story) -> tuple[str, ...]:
     fixed = (
         "Triggers of kinds that no family here can express, such as sample-specific ones and semantic objects.",
         "Behaviour on images unlike the samples.",
@@ -113,8 +116,7 @@ def not_examined(story: Story, against: Compared = Compared.EACH_OTHER) -> tuple
     skipped = [f"{s.name}: {s.reason}" for s in story.stages if s.outcome == "skipped"]
     failed = [f"{s.name} failed: {s.error}" for s in story.stages if s.outcome == "failed"]
     chosen = [f"{name}: {m.left_out}." for name, m in story.measured.items() if m.left_out]
-    few = () if against is Compared.EACH_OTHER else ("Triggers of one source class of several: too few to compare.",)
-    return (*failed, *skipped, *chosen, *few, *fixed)
+    return (*failed, *skipped, *chosen, *fixed)
 
 
 def one_line(error: Exception) -> str:
