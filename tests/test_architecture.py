@@ -27,7 +27,7 @@ FLOORS = (
     {"pipeline"},
     {"confirming"},
     {"judge", "waivers", "stages", "score"},
-    {"suspects"},
+    {"few_classes", "suspects"},
     {"detectors", "rules", "calibration"},
     {"intake"},
     {"onnx"},

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bdscan import pipeline
+from bdscan import attest, pipeline
 from bdscan.detectors.inversion.trigger import Candidate
 from bdscan.few_classes import held_to, usual_sizes
 from bdscan.report import Report
@@ -109,6 +109,8 @@ def test_a_planted_patch_among_three_classes_is_found_and_the_report_says_what_i
         assert report.rules == describe_rules(resource("rules"), few_classes=True)
         assert "pairs: of so few classes it decides nothing" in report.not_examined
         assert {s.outcome for s in report.stages if s.name in ("inversion.dense", "inversion.fast")} == {"skipped"}
+        checks = {check.what: check.outcome for check in attest.verify(report, str(three / "clean" / "weights.pt"))}
+        assert checks["rules"] == checks["calibration"] == "matches"
     sizes = {s.value for s in found.statistics if s.name == "sparse.size_to_usual"}
     assert min(sizes) < 0.5
 
