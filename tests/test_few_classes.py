@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 
 from bdscan import attest, pipeline
-from bdscan.detectors.inversion.trigger import Candidate
-from bdscan.few_classes import held_to, usual_sizes
 from bdscan.report import Report
 from bdscan.resources import resource
 from bdscan.rules import describe_rules, load_rules
@@ -29,27 +27,6 @@ def net():
 """
 
 
-def a_candidate(**more) -> Candidate:
-    values = {
-        "family": "dense",
-        "target": 1,
-        "sources": (),
-        "parameters": {},
-        "size": 0.6,
-        "success": 1.0,
-        "metrics": {"ratio": 1.0},
-    }
-    return Candidate(**(values | {"stamp": lambda images, intensity: images} | more))
-
-
-def test_a_trigger_is_held_to_the_usual_size_of_its_family():
-    held = held_to({"dense": 3.0}, a_candidate(size=0.6))
-    assert held.metrics == {"ratio": 1.0, "usual": 3.0, "size_to_usual": pytest.approx(0.2)}
-    for other in (a_candidate(sources=(2,)), a_candidate(family="dark")):
-        assert held_to({"dense": 3.0}, other) == other
-    assert held_to({}, a_candidate()).metrics == {"ratio": 1.0}, "elsewhere there is nothing to hold it to"
-
-
 def test_where_classes_can_be_compared_the_rules_are_the_others_and_so_is_their_digest():
     usual, few = load_rules(resource("rules")), load_rules(resource("rules"), few_classes=True)
     assert not [rule for rule in usual if rule.few_classes]
@@ -58,13 +35,6 @@ def test_where_classes_can_be_compared_the_rules_are_the_others_and_so_is_their_
     assert all(rule.few_classes for rule in alarms)
     assert {rule.id for rule in few if not rule.few_classes} < {rule.id for rule in usual}
     assert describe_rules(resource("rules")) != describe_rules(resource("rules"), few_classes=True)
-
-
-def test_every_family_that_a_rule_is_about_has_a_usual_size():
-    families = {
-        name for rule in load_rules(resource("rules"), few_classes=True) if rule.few_classes for name in rule.families
-    }
-    assert families == set(usual_sizes(resource("rules")))
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +81,9 @@ def test_a_planted_patch_among_three_classes_is_found_and_the_report_says_what_i
         assert {s.outcome for s in report.stages if s.name in ("inversion.dense", "inversion.fast")} == {"skipped"}
         checks = {check.what: check.outcome for check in attest.verify(report, str(three / "clean" / "weights.pt"))}
         assert checks["rules"] == checks["calibration"] == "matches"
-    sizes = {s.value for s in found.statistics if s.name == "sparse.size_to_usual"}
-    assert min(sizes) < 0.5
+    sizes = {s.target.index: s.value for s in found.statistics if s.name == "sparse.size"}
+    assert len(sizes) == 3
+    assert sizes[2] < 4 < min(sizes[0], sizes[1])
 
 
 def test_a_part_of_a_data_set_has_its_classes_in_the_order_that_was_asked_for():

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from bdscan import judge, report
 from bdscan.detectors import confirmation
 from bdscan.detectors.interface import Budget
 from bdscan.detectors.inversion.trigger import Candidate
-from bdscan.few_classes import held_to
 from bdscan.intake.classifier import Scannable
 from bdscan.rules import Rule
 from bdscan.stages import Progress, Story, one_line
@@ -22,10 +21,7 @@ REFINED = ("inversion.dms", "inversion.adaptive")  # they show more of what the 
 
 @dataclass
 class Confirming:
-    """`subject` judges and `searching`, its faster twin, searches; what they find goes into the story.
-
-    `usual` are the sizes that triggers are held to where classes are too few; empty elsewhere.
-    """
+    """`subject` judges and `searching`, its faster twin, searches; what they find goes into the story."""
 
     story: Story
     subject: Scannable
@@ -33,7 +29,6 @@ class Confirming:
     rules: tuple[Rule, ...]
     budget: Budget
     progress: Progress
-    usual: Mapping[str, float]
     seconds: float = 0.0
     error: str = ""
     looked_at: int = 0  # candidates that earlier calls have seen
@@ -69,8 +64,7 @@ class Confirming:
         self.story.seconds.append(report.StageSeconds(name=NAME, seconds=round(self.seconds, 3)))
 
     def candidates(self) -> list[Candidate]:
-        found = [c for name, m in self.story.measured.items() if name not in REFINED for c in m.candidates]
-        return [held_to(self.usual, c) for c in found]
+        return [c for name, m in self.story.measured.items() if name not in REFINED for c in m.candidates]
 
     def _again(self, candidates: list[Candidate]) -> None:
         found = alarming(self.rules, candidates)

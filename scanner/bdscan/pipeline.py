@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -24,7 +24,7 @@ from bdscan.detectors.inversion.families import FAMILIES
 from bdscan.detectors.inversion.trigger import Candidate
 from bdscan.detectors.registry import CONFIRMED_BEFORE, DETECTORS, chosen
 from bdscan.errors import UsageError
-from bdscan.few_classes import is_read, usual_sizes
+from bdscan.few_classes import is_read
 from bdscan.intake.classifier import Samples, Scannable
 from bdscan.intake.load import load
 from bdscan.intake.speed import fast
@@ -61,15 +61,12 @@ def run(settings: Settings, progress: Progress) -> report.Report:
 
     against = compared(story, len(subject.classifier.classes), len(set(subject.samples.labels.tolist())))
     few = against is not Compared.EACH_OTHER
-    usual: Mapping[str, float] = {}
     if few:
         rules = load_rules(resource("rules"), settings.rules, few_classes=True)
         references = load_references(resource("rules") / FEW_CLASSES, settings.calibration)
-    if against is Compared.REFERENCES:
-        usual = usual_sizes(resource("rules"))
-    elif few:
+    if against is Compared.NOTHING:
         rules = tuple(rule for rule in rules if not rule.few_classes)
-    confirming = Confirming(story, subject, searching, rules, budget, progress, usual)
+    confirming = Confirming(story, subject, searching, rules, budget, progress)
     for detector in DETECTORS:
         if detector.about.name in CONFIRMED_BEFORE:
             confirming.universal()
@@ -94,8 +91,8 @@ def run(settings: Settings, progress: Progress) -> report.Report:
     near = margins(rules, story.confirmed, confirming.candidates(), statistics)
     statistics += tuple(margin_statistic(subject, found, value) for found, value in near.items())
     statistics += tuple(s for c in story.confirmed for s in confirmation_statistics(subject, c))
-    held = [c for c in confirming.candidates() if "usual" in c.metrics]
-    statistics += tuple(s for c in held for s in size_statistics(subject, c))
+    if few:
+        statistics += tuple(size_statistic(subject, c) for c in confirming.candidates() if not c.sources)
     return report.Report(
         tool=report.Tool(version=__version__),
         verdict=verdict,
@@ -148,20 +145,14 @@ def margin_statistic(subject: Scannable, found: Found, value: float) -> report.S
     )
 
 
-def size_statistics(subject: Scannable, c: Candidate) -> Iterator[report.Statistic]:
-    """Of a candidate that is held to clean networks of as few classes: its size in two units."""
-    values = {
-        "size": (c.size, f"size: {FAMILIES[c.family].unit}"),
-        "size_to_usual": (c.metrics["size_to_usual"], "size to that of a clean network's smallest trigger"),
-    }
-    for name, (value, description) in values.items():
-        yield report.Statistic(
-            name=f"{c.family}.{name}",
-            detector=confirmation.about.name,
-            value=value,
-            target=label_of(subject, c.target),
-            description=description,
-        )
+def size_statistic(subject: Scannable, c: Candidate) -> report.Statistic:
+    return report.Statistic(
+        name=f"{c.family}.size",
+        detector=confirmation.about.name,
+        value=c.size,
+        target=label_of(subject, c.target),
+        description=f"size: {FAMILIES[c.family].unit}",
+    )
 
 
 TRIED = {  # of a suspected trigger on held-out images and in its second search; what the rules read beside the first's
@@ -173,7 +164,7 @@ TRIED = {  # of a suspected trigger on held-out images and in its second search;
     "repeat_depth": "logarithm of the same, relative to that of the number of labels",
     "size_ratio": "size to the median over pairs",
     "searched": "share of all class pairs that were inverted",
-    "repeat_to_usual": "size in a second search, to that of a clean network's smallest trigger",
+    "repeat_size": "size in a second search",
 }
 
 

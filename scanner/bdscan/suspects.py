@@ -10,7 +10,6 @@ from bdscan.rules import Rule, fires, for_trigger
 MOST_ALARMS = 6
 MOST_WEAKNESSES = 2
 PAIR_CRITICAL = 6.0
-FEW_CRITICAL = 0.25  # of the usual size
 USUAL_RATIO = {
     "sparse": 0.42,
     "dense": 0.55,
@@ -28,8 +27,6 @@ def suspicion(candidate: Candidate) -> float:
     m = candidate.metrics
     if candidate.sources:
         return m["contrast"] / PAIR_CRITICAL
-    if "size_to_usual" in m:  # of few classes, which cannot be compared with each other
-        return FEW_CRITICAL / max(m["size_to_usual"], 1e-6)
     # both must be unusual: an index without a small ratio is a small MAD, a ratio without an index a wide spread
     return min(m["index"] / m["critical"], USUAL_RATIO.get(candidate.family, 0.5) / max(m["ratio"], 1e-6))
 

@@ -29,7 +29,6 @@ PAIR_CONTROLS = 5  # of the same source; cheap, since a pair has few images
 PAIR_COLUMN = 3  # to the same target, from other sources
 GOAL = 0.97  # the first search keeps the smallest of many tries at 90 %, so its winners do worse on unseen images
 INTENSITIES = tuple(i / 8 for i in range(13))  # 0 ... 1.5
-LARGEST = 100.0  # ratio; what was never found again has none
 PROFILED = 64  # images of the profile at most; the success rate itself is of all
 
 about = About(
@@ -96,8 +95,8 @@ class Confirmation:
         if self.repeat is None:
             return known
         labels = self.trigger.metrics.get("labels", 0.0)
-        if usual := self.trigger.metrics.get("usual"):
-            known["repeat_to_usual"] = min(self.repeat.size / usual, LARGEST)
+        if math.isfinite(self.repeat.size):
+            known["repeat_size"] = self.repeat.size
         depth = -math.log(max(self.repeat.ratio, 1e-6)) / math.log(labels) if labels > 1 else 0.0
         return {
             **known,

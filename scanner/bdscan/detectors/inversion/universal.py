@@ -117,7 +117,7 @@ def candidate(
 
     shown = parameters if within is None else {**parameters, "mask": within}
     success = float(state.success[row] if found else state.reached[row])
-    return Candidate(family.name, target, sources, shown, size, success, metrics, stamp)
+    return Candidate(family.name, target, sources, shown, size, success, {**metrics, "size": size}, stamp)
 
 
 def metrics(sizes: Sizes, row: int) -> dict[str, float]:

@@ -76,7 +76,7 @@ def measure_fast(parameters: Parameters) -> Tensor:
 
 FAMILY = Family(
     name="sparse",
-    unit="pixels changed, or cells of a large image",
+    unit="pixels or cells changed",
     start=start,
     stamp=stamp,
     penalty=penalty,
