@@ -16,7 +16,7 @@ from bdscan.cli.main import app
 from bdscan.errors import UsageError
 from bdscan.report import Subject
 from bdscan.resources import resource
-from bdscan.rules import describe_rules
+from bdscan.rules import FEW_CLASSES, describe_rules
 from bdscan.zoo import calibrate
 
 
@@ -124,14 +124,19 @@ def test_the_shipped_file_loads_and_describes_itself() -> None:
     assert shown.provisional == (shown.references < ENOUGH)
 
 
-def test_the_shipped_references_are_those_of_the_committed_survey_and_of_the_shipped_rules(tmp_path: Path) -> None:
+@pytest.mark.parametrize("few, survey, least", [(False, "references", 99), (True, "few-references", ENOUGH)])
+def test_the_shipped_references_are_those_of_the_committed_survey_and_of_the_shipped_rules(
+    tmp_path: Path, few: bool, survey: str, least: int
+) -> None:
     """The statistics of every clean network are in docs/accuracy: what is made of them again must be what ships."""
-    shipped = json.loads((resource("rules") / "calibration" / "references.json").read_text())
-    survey = Path(__file__).parents[1] / "docs" / "accuracy" / "references.jsonl"
-    again = calibrate.run([survey], tmp_path / "again.json", name="references", command="")
+    folder = resource("rules") / FEW_CLASSES if few else resource("rules")
+    shipped = json.loads((folder / "calibration" / "references.json").read_text())
+    lines = Path(__file__).parents[1] / "docs" / "accuracy" / f"{survey}.jsonl"
+    again = calibrate.run([lines], tmp_path / "again.json", name="references", command="")
     assert again["models"] == shipped["models"]
-    assert len(shipped["models"]) >= 99
-    assert shipped["rules"] == describe_rules(resource("rules")).sha256, "by other rules there would be no p-value"
+    assert len(shipped["models"]) >= least
+    rules = describe_rules(resource("rules"), few_classes=few)
+    assert shipped["rules"] == rules.sha256, "by other rules there would be no p-value"
 
 
 def own_file(folder: Path) -> str:

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from bdscan import attest, pipeline
+from bdscan.few_classes import is_read
 from bdscan.report import Report
 from bdscan.resources import resource
 from bdscan.rules import describe_rules, load_rules
 from bdscan.settings import Settings
+from bdscan.stages import NEEDED
 from bdscan.zoo.attacks.badnets import BadNets
 from bdscan.zoo.data import load
 from bdscan.zoo.settings import RECIPES
@@ -35,6 +37,14 @@ def test_where_classes_can_be_compared_the_rules_are_the_others_and_so_is_their_
     assert all(rule.few_classes for rule in alarms)
     assert {rule.id for rule in few if not rule.few_classes} < {rule.id for rule in usual}
     assert describe_rules(resource("rules")) != describe_rules(resource("rules"), few_classes=True)
+
+
+def test_only_what_a_rule_reads_is_looked_for():
+    rules = load_rules(resource("rules"), few_classes=True)
+    read = {classes: {name for name in NEEDED if is_read(name, rules, classes)} for classes in (2, 3)}
+    assert read[3] == {"inversion.sparse", "inversion.tone", "confirmation"}
+    assert read[2] == read[3] - {"inversion.tone"}, "one of two classes may simply be the darker"
+    assert is_read("sensitivity", rules, 2)
 
 
 @pytest.fixture(scope="module")

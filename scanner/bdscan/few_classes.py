@@ -10,12 +10,14 @@ from collections.abc import Iterable
 
 from bdscan.rules import Rule
 
+LABELS = "labels"  # the metric that says of how many classes triggers are
 COMPARABLE = 5  # classes; below, natural triggers are as far out among each other as planted ones (docs/design.md)
 
 
-def is_read(detector: str, rules: Iterable[Rule]) -> bool:
-    """Whether a rule for few classes reads what this detector finds. What inverts nothing costs little, and runs."""
+def is_read(detector: str, rules: Iterable[Rule], classes: int) -> bool:
+    """Whether a rule for so few classes reads what this detector finds. What inverts nothing costs little, and runs."""
     family = detector.removeprefix("inversion.")
     if family == detector:
         return detector != "pairs"
-    return any(family in rule.families for rule in rules if rule.few_classes)
+    about = [rule for rule in rules if rule.few_classes and family in rule.families]
+    return any(LABELS not in bounds or bounds[LABELS].holds(classes) for rule in about for bounds in rule.when)

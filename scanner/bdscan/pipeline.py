@@ -32,7 +32,7 @@ from bdscan.resources import resource
 from bdscan.rules import FEW_CLASSES, decide, describe_rules, load_rules
 from bdscan.score import Found, families_of, margins, score
 from bdscan.settings import Settings
-from bdscan.stages import Compared, Progress, Story, compared, not_examined, not_looked, run_stage
+from bdscan.stages import NEEDED, Compared, Progress, Story, compared, not_examined, not_looked, run_stage
 
 MOST_IMAGES = 256
 NOT_ABOUT_RESULTS = ("memory_gb", "time_limit", "require_sandbox")  # settings that change no number of a report
@@ -59,7 +59,8 @@ def run(settings: Settings, progress: Progress) -> report.Report:
     story.timed("load", began)
     progress("load", 1.0)
 
-    against = compared(story, len(subject.classifier.classes), len(set(subject.samples.labels.tolist())))
+    classes = len(set(subject.samples.labels.tolist()))
+    against = compared(story, len(subject.classifier.classes), classes)
     few = against is not Compared.EACH_OTHER
     if few:
         rules = load_rules(resource("rules"), settings.rules, few_classes=True)
@@ -73,7 +74,7 @@ def run(settings: Settings, progress: Progress) -> report.Report:
         if detector not in detectors:
             story.stages.append(report.Skipped(name=detector.about.name, reason="not asked for (--detectors)"))
             continue
-        if against is Compared.REFERENCES and not is_read(detector.about.name, rules):
+        if against is Compared.REFERENCES and not is_read(detector.about.name, rules, classes):
             story.stages.append(report.Skipped(name=detector.about.name, reason="of so few classes it decides nothing"))
             continue
         run_stage(story, detector, searching, budget, progress)
@@ -84,7 +85,8 @@ def run(settings: Settings, progress: Progress) -> report.Report:
         *judge.statistic_findings(rules, story.measured),
         *judge.trigger_findings(subject, rules, story.confirmed, story.suspected, story.measured),
     ]
-    lacking = not_looked(story, subject.classifier.graph is not None, against, rules)
+    needed = [name for name in NEEDED if against is not Compared.REFERENCES or is_read(name, rules, classes)]
+    lacking = not_looked(story, needed, subject.classifier.graph is not None)
     verdict = decide(findings, could_look=not lacking)
     used = describe_rules(resource("rules"), settings.rules, few_classes=few)
     statistics = tuple(s for m in story.measured.values() for s in m.statistics)

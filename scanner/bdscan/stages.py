@@ -12,9 +12,8 @@ from bdscan.detectors.confirmation import Confirmation
 from bdscan.detectors.interface import Budget, CouldNotRun, Detector, Hints, Measurement
 from bdscan.detectors.inversion.trigger import Candidate
 from bdscan.detectors.registry import TRUST
-from bdscan.few_classes import COMPARABLE, is_read
+from bdscan.few_classes import COMPARABLE
 from bdscan.intake.classifier import Scannable
-from bdscan.rules import Rule
 
 Progress = Callable[[str, float], None]
 LONGEST = 2000  # characters of a stage's summary: it may quote names from the file
@@ -96,15 +95,11 @@ def compared(story: Story, outputs: int, classes: int) -> Compared:
     return Compared.REFERENCES
 
 
-def not_looked(
-    story: Story, graph: bool, against: Compared = Compared.EACH_OTHER, rules: Iterable[Rule] = ()
-) -> list[str]:
-    """Stages that a clean verdict needs and that did not measure; of few classes those that the rules read."""
+def not_looked(story: Story, needed: Iterable[str], graph: bool) -> list[str]:
+    """Stages that a clean verdict needs and that did not measure; a comparison that could not be made is one."""
     ran = {s.name for s in story.stages if s.outcome == "measured"}
-    needed = [name for name in NEEDED if against is not Compared.REFERENCES or is_read(name, rules)]
-    needed += ["graph"] if graph else []
-    needed += [report.COMPARISON] if against is Compared.NOTHING else []
-    return [name for name in needed if name not in ran]
+    skipped = tuple(s.name for s in story.stages if s.name == report.COMPARISON)
+    return [name for name in (*needed, *(("graph",) if graph else ()), *skipped) if name not in ran]
 
 
 def not_examined(story: Story) -> tuple[str, ...]:

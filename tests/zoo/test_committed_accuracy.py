@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from bdscan.resources import resource
 from bdscan.rules import describe_rules
 from bdscan.zoo import evaluate
@@ -13,17 +15,30 @@ from bdscan.zoo.survey import read
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-def test_the_table_is_made_of_the_lines_beside_it(tmp_path: Path) -> None:
-    judged = sorted((DOCS / "accuracy").glob("judged-*.jsonl"))
-    references = [DOCS / "accuracy" / "references.jsonl"]
-    committed = json.loads((DOCS / "accuracy.json").read_text())
-    evaluate.run(judged, tmp_path / "a.json", tmp_path / "a.md", references, command=committed["command"])
+TABLES = [
+    ("accuracy", "judged-*.jsonl", "references.jsonl"),
+    ("accuracy-few", "few-judged.jsonl", "few-references.jsonl"),
+]
+
+
+@pytest.mark.parametrize("table, lines, references", TABLES)
+def test_the_table_is_made_of_the_lines_beside_it(tmp_path: Path, table: str, lines: str, references: str) -> None:
+    judged = sorted((DOCS / "accuracy").glob(lines))
+    committed = json.loads((DOCS / f"{table}.json").read_text())
+    clean = [DOCS / "accuracy" / references]
+    evaluate.run(judged, tmp_path / "a.json", tmp_path / "a.md", clean, command=committed["command"])
     assert json.loads((tmp_path / "a.json").read_text()) == committed
-    assert (tmp_path / "a.md").read_text() == (DOCS / "accuracy.md").read_text()
+    assert (tmp_path / "a.md").read_text() == (DOCS / f"{table}.md").read_text()
 
 
-def test_every_line_is_of_the_shipped_rules_and_no_judged_network_is_a_reference() -> None:
-    judged = read(sorted((DOCS / "accuracy").glob("judged-*.jsonl")))
-    references = read([DOCS / "accuracy" / "references.jsonl"])
-    assert {row["made"]["rules"] for row in [*judged, *references]} == {describe_rules(resource("rules")).sha256}
-    assert not {row["settings"]["seed"] for row in judged} & {row["settings"]["seed"] for row in references}
+@pytest.mark.parametrize("table, lines, references", TABLES)
+def test_every_line_is_of_the_shipped_rules_and_no_judged_network_is_a_reference(
+    table: str, lines: str, references: str
+) -> None:
+    judged = read(sorted((DOCS / "accuracy").glob(lines)))
+    clean = read([DOCS / "accuracy" / references])
+    rules = describe_rules(resource("rules"), few_classes=table == "accuracy-few").sha256
+    assert {row["made"]["rules"] for row in [*judged, *clean]} == {rules}
+    seeds = {row["settings"]["seed"] for row in judged}
+    others = clean if table == "accuracy" else [*clean, *read([DOCS / "accuracy" / "few-tune.jsonl"])]
+    assert not seeds & {row["settings"]["seed"] for row in others}
