@@ -81,11 +81,13 @@ def test_a_planted_patch_among_three_classes_is_found_and_the_report_says_what_i
     alarm = next(finding for finding in found.findings if not finding.weakness)
     assert alarm.rule.startswith("BD11")
     assert alarm.target.index == 2
-    assert clean.verdict == "clean"
+    assert clean.verdict == "inconclusive", "most planted triggers do not stand out there: a silence is no pass"
+    assert clean.lacking == found.lacking == ("comparison",)
+    assert found.p_value < 0.05 < clean.p_value
     for report in (found, clean):
         (stage,) = (stage for stage in report.stages if stage.name == "comparison")
-        assert stage.outcome == "measured"
-        assert stage.summary.startswith("3 classes")
+        assert stage.outcome == "skipped"
+        assert "3 classes" in stage.reason
         assert report.rules == describe_rules(resource("rules"), few_classes=True)
         assert "pairs: of so few classes it decides nothing" in report.not_examined
         assert {s.outcome for s in report.stages if s.name in ("inversion.dense", "inversion.fast")} == {"skipped"}

@@ -79,20 +79,23 @@ def run_stage(story: Story, detector: Detector, subject: Scannable, budget: Budg
 
 
 def compared(story: Story, outputs: int, classes: int) -> Compared:
-    """What triggers are compared with, by how many classes the samples are of and how many outputs there are; a stage
-    of the story where it is not each other."""
+    """What triggers are compared with, by how many outputs there are and of how many classes the samples are. Where it
+    is not each other, a skipped stage says so: an alarm counts all the same, a silence says little."""
     if classes >= COMPARABLE:
         return Compared.EACH_OTHER
+    few = f"the samples are of {classes} classes"
     if outputs > classes:
+        against = Compared.NOTHING
         reason = (
-            f"the samples are of {classes} classes and the model has {outputs}: with fewer than {COMPARABLE} a planted"
-            " trigger cannot be told from a natural one; give images of more classes"
+            f"{few} and the model has {outputs}: with fewer than {COMPARABLE} a planted trigger cannot be told from"
         )
-        story.stages.append(report.Skipped(name=report.COMPARISON, reason=reason))
-        return Compared.NOTHING
-    summary = f"{classes} classes: triggers are held to those of clean networks of as few, not to each other"
-    story.stages.append(report.Measured(name=report.COMPARISON, summary=summary))
-    return Compared.REFERENCES
+        reason += " a natural one; give images of more classes"
+    else:
+        against = Compared.REFERENCES
+        reason = f"{few}: triggers are held to those of clean networks of as few, where only the smallest planted ones"
+        reason += " stand out; an alarm counts, a silence says little"
+    story.stages.append(report.Skipped(name=report.COMPARISON, reason=reason))
+    return against
 
 
 def not_looked(story: Story, needed: Iterable[str], graph: bool) -> list[str]:

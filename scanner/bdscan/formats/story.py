@@ -186,7 +186,7 @@ def calibration(report: Report) -> str:
 def significance(report: Report) -> str:
     if report.p_value is None and not report.calibration.references:
         return "no p-value: there are no reference models yet"
-    if COMPARISON in report.lacking:
+    if report.p_value is None and COMPARISON in report.lacking:
         return "no p-value: the samples are of too few classes"
     if report.score is None:
         return "no p-value: nothing was measured that the reference models could be compared in"

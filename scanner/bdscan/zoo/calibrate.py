@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bdscan.errors import UsageError
+from bdscan.report import COMPARISON
 from bdscan.saved import read_report
 from bdscan.zoo.evaluate_parts import margins
 from bdscan.zoo.record import write_json
@@ -28,7 +29,7 @@ def run(files: Sequence[Path], out: Path, *, name: str, note: str = "", command:
             raise UsageError(f"{row['name']} is not clean: references must be")
         if row.get("score") is None:
             raise UsageError(f"{row['name']} has no score ({row['verdict']}): scan it again")
-        if row["verdict"] == "inconclusive":
+        if row["verdict"] == "inconclusive" and row.get("lacking") != [COMPARISON]:
             raise UsageError(f"{row['name']} was not wholly scanned: its score would be too low")
     kinds = {tuple(row["made"].get(key) for key in ("budget", "seed", "per_class", "rules")) for row in rows}
     if len(kinds) != 1:
@@ -65,6 +66,7 @@ def _of_report(path: Path) -> Row:
         "truth": "clean",
         "score": report.score,
         "verdict": report.verdict.value,
+        "lacking": list(report.lacking),
         "input_shape": list(report.subject.input_shape),
         "classes": len(report.subject.classes),
         "clean_accuracy": {"value": report.subject.clean_accuracy},

@@ -121,6 +121,7 @@ def outcome(report: Report, truth: str, targets: Sequence[int], sources: Sequenc
         "score": report.score,
         "clean_accuracy": {"value": report.subject.clean_accuracy, "n": report.subject.clean_accuracy_n},
         "preprocessing": report.subject.preprocessing.name,
+        "lacking": list(report.lacking),
         "failed_stages": [without_folders(text) for text in failed],
         "seconds": report.run.seconds,
         "stages": {stage.name: stage.seconds for stage in report.run.stages},
