@@ -29,7 +29,8 @@ A silence can be wrong
   Not examined: triggers that differ in every image, triggers of meaning (a person, a scene), triggers larger than
   those of the searched families, networks that are not image classifiers, and what differs between the file you
   scanned and the one you deploy. Few or unusual clean images make every answer weaker. With images of fewer than
-  five classes triggers cannot be compared with each other: few are found, and a silence is inconclusive.
+  five classes triggers cannot be compared with each other: few are found (3 of 22 backdoored networks, with 0 of 30
+  clean ones alarming), and a silence is inconclusive.
 
 How often
   On networks that no rule was made on, with ten clean images a class: 3 of 63 clean ones raised a false alarm (95 %
