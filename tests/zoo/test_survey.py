@@ -65,6 +65,9 @@ def test_the_sets_share_no_seed_of_a_network_and_there_are_enough() -> None:
         "judged-clean",
         "judged-backdoored",
         "judged-adaptive",
+        "few-tune",
+        "few-references",
+        "few-judged",
     ):
         for one in PLANS[plan]():
             assert seen.setdefault((one.data, one.network, one.seed), plan) == plan, one.name
@@ -137,6 +140,13 @@ def test_kept_networks_are_not_trained_again_and_must_be_the_plans(
     card.write_text(card.read_text().replace('"seed": 20', '"seed": 30'))
     with pytest.raises(UsageError, match="other settings"):
         survey.run("references", tmp_path, tmp_path / "c.jsonl", **keywords)
+
+
+def test_what_other_surveys_have_is_left_to_them(tmp_path: Path) -> None:
+    plan = "judged-adaptive"
+    theirs = write(tmp_path / "theirs.jsonl", *(row(one.name, "clean", 0.5) for one in PLANS[plan]()))
+    assert survey.run(plan, tmp_path, tmp_path / "ours.jsonl", known=[theirs]) == []
+    assert not (tmp_path / "ours.jsonl").exists()
 
 
 def test_shares_of_a_plan_are_apart_and_whole() -> None:

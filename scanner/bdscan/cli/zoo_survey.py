@@ -58,6 +58,9 @@ def survey(
         Path | None,
         typer.Option(metavar="DIR", help="Keep the networks here, and take those that are there already."),
     ] = None,
+    known: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="Leave out what this survey has. Repeats.")
+    ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an unexpected failure happened.")] = False,
 ) -> None:
     with guarded(debug):
@@ -78,6 +81,7 @@ def survey(
             per_class=per_class,
             baselines=baselines,
             models=models,
+            known=known or (),
             note=note,
         )
 

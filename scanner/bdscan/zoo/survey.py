@@ -43,13 +43,15 @@ def run(
     per_class: int = PER_CLASS,
     baselines: bool = False,
     models: Path | None = None,
+    known: Iterable[Path] = (),
     note: Callable[[str], None] = lambda line: None,
 ) -> list[Row]:
     """Survey share `i` of `n` of the plan's models whose name contains `only`; the rows of `out`.
 
     Each scan gets `per_class` clean images a class, drawn anew for each network. With `baselines`, also what published
     detectors say of each. `models` keeps the networks, a folder each; those that are there already are not trained
-    again. Lines that are in `out` stay, but for errors; with `baselines`, what they lack is added.
+    again. Lines that are in `out` stay, but for errors; with `baselines`, what they lack is added. Networks that the
+    surveys `known` have are left to those.
 
     Raises UsageError for an unknown plan, a missing data set, or an `out` that is no survey or another one.
     """
@@ -60,6 +62,7 @@ def run(
     how = {"budget": budget, "seed": seed, "per_class": per_class, "rules": rules}
     if any({key: row["made"].get(key) for key in how} != how for row in rows.values()):
         raise UsageError(f"{out} was made with another budget, seed, number of images or rules; name another file")
+    elsewhere = {row["name"] for row in read(file for file in known if file != out)}
     images: dict[str, tuple[Dataset, CleanImages]] = {}
     for settings in chosen(plan, only)[part - 1 :: parts]:
         row = rows.get(settings.name, {})
@@ -67,7 +70,7 @@ def run(
         if row and row["settings"] != wanted:
             raise UsageError(f"{out}: {settings.name} has other settings than the plan's; name another file")
         compare = baselines and "baselines" not in row
-        if row and not compare:
+        if settings.name in elsewhere or (row and not compare):
             continue
         if settings.data not in images:
             clean = from_test_split(settings.data, data, seed, per_class)
