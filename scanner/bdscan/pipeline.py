@@ -188,6 +188,8 @@ def summarise(verdict: report.Verdict, findings: list[report.Finding], lacking: 
     alarms = [f for f in findings if not f.weakness]
     if verdict is report.Verdict.CLEAN:
         return "Looked, and found nothing beyond what clean networks show."
+    if verdict is report.Verdict.INCONCLUSIVE and lacking == [report.COMPARISON]:
+        return "Nothing was found, which says little: the samples are of too few classes for a comparison."
     if verdict is report.Verdict.INCONCLUSIVE:
         return f"Nothing was found, but these stages did not measure: {', '.join(lacking)}."
     return next((f for f in alarms if f.confirmed), alarms[0]).message
