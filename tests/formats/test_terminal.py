@@ -7,6 +7,7 @@ from rich.console import Console
 
 from bdscan.formats import render
 from bdscan.formats.terminal import WIDTH, print_report
+from bdscan.report import Failed, Skipped
 
 OWN = re.compile(r"\x1b\[[0-9;]*m")  # the colours that rich itself writes
 
@@ -43,3 +44,11 @@ def test_backdoor_says_everything_once() -> None:
     ):
         assert text.count(words) == 1, words
     assert text.index("Weaknesses") < text.index("5 · dog")
+
+
+def test_a_stage_that_did_not_run_is_told_once() -> None:
+    skipped, failed = Skipped(name="pairs", reason="too few"), Failed(name="margin", error="ValueError: x")
+    unseen = ("margin failed: ValueError: x", "pairs: too few", "Training data.")
+    shown = " ".join(render(sample.report(stages=(skipped, failed), not_examined=unseen), "text").split())
+    for text in ("too few", "ValueError: x", "Training data."):
+        assert shown.count(text) == 1

@@ -30,7 +30,7 @@ def render(report: Report) -> str:
         blocks += [_finding(finding) for finding in suspect.findings]
     blocks += _section("Weaknesses (they do not raise the verdict)", _weaknesses(report))
     blocks += _section("Waivers", [_items(f"{code(name)} {markdown(what)}" for name, what in story.waivers(report))])
-    blocks += _section("Not examined", [_items(markdown(each) for each in report.not_examined)])
+    blocks += _section("Not examined", [_items(markdown(each) for each in story.unseen(report))])
     return "\n\n".join(_fitting(blocks)) + "\n"
 
 

@@ -101,6 +101,12 @@ def gaps(report: Report) -> tuple[tuple[str, str, str], ...]:
     )
 
 
+def unseen(report: Report) -> tuple[str, ...]:
+    """What was not examined, without the stages that `gaps` tells already."""
+    told = tuple(f"{name}{word}" for name, _, _ in gaps(report) for word in (": ", " failed: "))
+    return tuple(each for each in report.not_examined if not each.startswith(told))
+
+
 def waived(finding: Finding) -> str:
     """`through 2027-01-31: known, being retrained`; nothing where no waiver covers the finding."""
     return "" if finding.waived is None else f"through {finding.waived.expires}: {finding.waived.reason}"

@@ -52,9 +52,9 @@ def print_report(report: Report, console: Console) -> None:
         _heading(console, "Stages that did not run", "bold yellow")
         for name, outcome, why in missing:
             console.print(_item(f"{outcome.upper()} {name}: {why}", "red" if outcome == "failed" else "yellow"))
-    if report.not_examined:
+    if unseen := story.unseen(report):
         _heading(console, "Not examined")
-        for each in report.not_examined:
+        for each in unseen:
             console.print(_item(each))
     console.print()
     console.print(_text(f"Calibration: {story.calibration(report)}", "dim"))
