@@ -33,12 +33,12 @@ A silence can be wrong
   clean ones alarming), and a silence is inconclusive.
 
 How often
-  On networks that no rule was made on, with ten clean images a class: 5 of 84 clean ones raised a false alarm
-  (95 % interval 3 to 13 %), 91 of 116 backdoored ones were found (70 to 85 %), 83 of them with the right target
-  first. These are small networks on digits, MNIST, Fashion-MNIST, GTSRB and CIFAR-10; 51 more are yet to be
+  On networks that no rule was made on, with ten clean images a class: 7 of 96 clean ones raised a false alarm
+  (95 % interval 4 to 14 %), 91 of 117 backdoored ones were found (69 to 84 %), 83 of them with the right target
+  first. These are small networks on digits, MNIST, Fashion-MNIST, GTSRB and CIFAR-10; 37 more are yet to be
   measured. Found: blended 16 of 16, SIG 17 of 18, patches 12 of 13, filters 12 of 14, warps 11 of 14,
   sample-specific and semantic 7 of 10, all-to-all 6 of 7, with a condition beside the trigger (HCB) 4 of 8,
-  from one source class 6 of 16. Weak, augmented and adversarially trained networks, and those of few images,
+  from one source class 6 of 17. Weak, augmented and adversarially trained networks, and those of few images,
   alarm most. On Fashion-MNIST the first target named is often the bag, a natural one. p-values are ranks among
   101 clean reference networks, of which 3 alarm; rules were made with these in view. Each report names its
   references.

@@ -116,7 +116,10 @@ def run(
     if folder is not None:
         for name, one in table["attacks"].items():
             write_text(folder / f"{name}.svg", heat_map(name, one, TRAINING, INFERENCE))
-        write_text(folder / "README.md", page(table, TRAINING, INFERENCE))
+        write_text(
+            folder / "README.md",
+            page(table, TRAINING, INFERENCE, [name for name in ATTACKS if name not in table["attacks"]]),
+        )
     return table
 
 

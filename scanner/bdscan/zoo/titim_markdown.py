@@ -48,7 +48,10 @@ def heat_map(name: str, one: Mapping[str, Any], training: Sequence[float], infer
     return "".join([*parts, "</svg>\n"])
 
 
-def page(table: Mapping[str, Any], training: Sequence[float], inference: Sequence[float]) -> str:
+def page(
+    table: Mapping[str, Any], training: Sequence[float], inference: Sequence[float], lacking: Sequence[str] = ()
+) -> str:
+    """The page of the attacks that the table has; those that are `lacking` are named."""
     parts = [
         "# Training and inference intensity of triggers\n\n",
         f"`{table['command']}`, {table['date']}, bdscan {table['version']}, torch {table['torch']}; ",
@@ -59,6 +62,8 @@ def page(table: Mapping[str, Any], training: Sequence[float], inference: Sequenc
         "picture does not have: **R** robust (a weaker trigger works as well as on a network trained with it), **L** ",
         "lost (a stronger trigger than the trained one fails).\n",
     ]
+    if lacking:
+        parts.append(f"\n**Not complete: {', '.join(lacking)} have not been made yet.**\n")
     for name, one in table["attacks"].items():
         parts += [f"\n## {name}\n\n![success by intensity]({name}.svg)\n\n", _networks(one, inference)]
         for key, title in (("strip", "STRIP"), ("scale_up", "Scale-Up")):
