@@ -173,7 +173,7 @@ class Raising:
 def test_the_graph_check_is_needed_where_there_is_a_graph(graph: bool) -> None:
     ran = [report.Measured(name=name) for name in stages.NEEDED]
     story = stages.Story(stages=[*ran, report.Skipped(name="graph", reason="r")])
-    assert stages.not_looked(story, graph=graph) == (["graph"] if graph else [])
+    assert stages.not_looked(story, stages.NEEDED, graph) == (["graph"] if graph else [])
 
 
 def test_could_not_run_is_skipped_with_its_reason() -> None:
