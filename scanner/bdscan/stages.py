@@ -19,6 +19,14 @@ Progress = Callable[[str, float], None]
 LONGEST = 2000  # characters of a stage's summary: it may quote names from the file
 # A clean verdict means that these looked; the graph check too where the format has a graph.
 NEEDED = ("inversion.sparse", "inversion.dense", "inversion.warp", "inversion.tone", "pairs", "confirmation")
+AMONG_MORE = (
+    f" and the model has {{outputs}}: with fewer than {COMPARABLE} a planted trigger cannot be told from a natural one;"
+    " give images of more classes"
+)
+AMONG_FEW = (
+    ": triggers are held to those of clean networks of as few, where only the smallest planted ones stand out; an alarm"
+    " counts, a silence says little"
+)
 
 
 class Compared(Enum):
@@ -83,17 +91,8 @@ def compared(story: Story, outputs: int, classes: int) -> Compared:
     is not each other, a skipped stage says so: an alarm counts all the same, a silence says little."""
     if classes >= COMPARABLE:
         return Compared.EACH_OTHER
-    few = f"the samples are of {classes} classes"
-    if outputs > classes:
-        against = Compared.NOTHING
-        reason = (
-            f"{few} and the model has {outputs}: with fewer than {COMPARABLE} a planted trigger cannot be told from"
-        )
-        reason += " a natural one; give images of more classes"
-    else:
-        against = Compared.REFERENCES
-        reason = f"{few}: triggers are held to those of clean networks of as few, where only the smallest planted ones"
-        reason += " stand out; an alarm counts, a silence says little"
+    against, why = (Compared.NOTHING, AMONG_MORE) if outputs > classes else (Compared.REFERENCES, AMONG_FEW)
+    reason = f"the samples are of {classes} classes{why.format(outputs=outputs)}"
     story.stages.append(report.Skipped(name=report.COMPARISON, reason=reason))
     return against
 

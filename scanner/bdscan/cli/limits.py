@@ -38,10 +38,10 @@ How often
   first. These are small networks on digits, MNIST, Fashion-MNIST, GTSRB and CIFAR-10; 37 more are yet to be
   measured. Found: blended 16 of 16, SIG 17 of 18, patches 12 of 13, filters 12 of 14, warps 11 of 14,
   sample-specific and semantic 7 of 10, all-to-all 6 of 7, with a condition beside the trigger (HCB) 4 of 8,
-  from one source class 6 of 17. Weak, augmented and adversarially trained networks, and those of few images,
-  alarm most. On Fashion-MNIST the first target named is often the bag, a natural one. p-values are ranks among
-  101 clean reference networks, of which 3 alarm; rules were made with these in view. Each report names its
-  references.
+  from one source class 6 of 17. Of the clean ones that alarm four were trained on few or unbalanced images,
+  with heavy augmentation or adversarially. On Fashion-MNIST 7 of 37 alarms on backdoored networks name the bag,
+  a wrong target. p-values are ranks among 101 clean reference networks, of which 3 alarm; rules were made with
+  these in view. Each report names its references.
 
 What scanning does to your machine
   The model is opened in a worker process with limits on memory, time, files and environment. On Linux it also cannot

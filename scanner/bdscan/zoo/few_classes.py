@@ -1,7 +1,7 @@
 """Networks of two to four classes, on parts of the data sets: what their scans are compared with, and measured on.
 
 Where there are so few classes a trigger cannot be compared with those of the others, only with those of other networks.
-Three sets, apart by seed, classes and attack settings: `few-tune` (usual sizes and thresholds), `few-references`
+Three sets, apart by seed, classes and attack settings: `few-tune` (thresholds), `few-references`
 (clean, for p-values) and `few-judged` (rates).
 """
 
