@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import model_folders
 import numpy as np
 import pytest
 import torch
@@ -139,3 +140,22 @@ def test_the_page_shows_ours_the_baselines_and_what_could_not_be_repaired() -> N
     assert "0.1 | 99.99, 99.23" in text
     assert "no convolution" in text
     assert "`b`: nothing to unlearn" in text
+
+
+def test_natural_weaknesses_of_a_clean_network_get_a_table_of_their_own(tmp_path: Path) -> None:
+    model_folders.write(tmp_path / "clean-1", "clean-1")
+    out, markdown = tmp_path / "t.json", tmp_path / "t.md"
+    run([tmp_path], tmp_path, out, markdown, command="c", threads=1, weaknesses=True)
+    (row,) = json.loads(out.read_text())["rows"]
+    assert row["weaknesses"] >= 1
+    assert row["outcome"] == "repaired"
+    assert row["distance"]["pairs"] == 90
+    assert row["before"] - row["after"] < 0.05
+    text = markdown.read_text()
+    assert "| clean-1 | clean |" in text
+    assert "true ASR" not in text, "no backdoored network was repaired"
+
+
+def test_clean_networks_wait_to_be_asked_for(tmp_path: Path) -> None:
+    model_folders.write(tmp_path / "clean-1", "clean-1")
+    assert run([tmp_path], tmp_path, tmp_path / "t.json", None, command="c")["rows"] == []

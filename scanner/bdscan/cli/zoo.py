@@ -64,7 +64,8 @@ Example:
 REPAIR_TABLE_HELP = """Scan and repair every backdoored network that has a card, and measure with its true trigger.
 
 The scan and the first repair are the commands themselves; further seeds and the baselines (fine-tuning, fine-pruning,
-channel-Lipschitz pruning) run in this process, without isolation: only for networks whose origin you know.
+channel-Lipschitz pruning) run in this process, without isolation: only for networks whose origin you know. With
+--weaknesses clean networks get a table too: class distance before and after their natural weaknesses are unlearned.
 
 \b
 Example:
@@ -194,6 +195,9 @@ def repair_table(
     seeds: Annotated[int, typer.Option(min=1, help="Repairs of each network, a seed each.")] = 3,
     threads: Threads = 2,
     only: Annotated[str, typer.Option(metavar="TEXT", help="Only networks whose name contains this.")] = "",
+    weaknesses: Annotated[
+        bool, typer.Option("--weaknesses", help="Clean networks too: their natural weaknesses are unlearned.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Keep the rows that OUT has.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an unexpected failure happened.")] = False,
 ) -> None:
@@ -203,9 +207,10 @@ def repair_table(
 
         words: list[object] = ["bdscan zoo repair-table", *folders, "--data", data, "--seeds", seeds]
         words += ["--threads", threads, *(["--only", only] if only else [])]
+        words += ["--weaknesses"] if weaknesses else []
         command = shown_command(words)
         options: dict[str, Any] = {"seeds": seeds, "threads": threads, "only": only, "resume": resume}
-        run(folders, data, out, markdown, command=command, note=note, **options)
+        run(folders, data, out, markdown, command=command, note=note, weaknesses=weaknesses, **options)
 
 
 @app.command("benchmark", help=BENCHMARK_HELP)

@@ -6,6 +6,7 @@ import statistics
 from typing import Any
 
 from bdscan.zoo import paper_figures as p4
+from bdscan.zoo.hardened import section
 from bdscan.zoo.record import markdown_table, number
 
 Row = dict[str, Any]
@@ -26,13 +27,15 @@ the same images, steps and seeds.
 
 def page(table: dict[str, Any]) -> str:
     """The whole document."""
+    clean = [row for row in table["rows"] if row.get("truth") == "clean"]
+    rows = [row for row in table["rows"] if row not in clean]
     lines: list[tuple[object, ...]] = []
-    for row in table["rows"]:
+    for row in rows:
         lines += _lines(row)
-    notes = [f"- `{row['name']}`: {row['note']}.\n" for row in table["rows"] if row.get("note")]
+    notes = [f"- `{row['name']}`: {row['note']}.\n" for row in rows if row.get("note")]
     notes += [
         f"- `{row['name']}` was rejected: {'; '.join(row['reasons'])}\n"
-        for row in table["rows"]
+        for row in rows
         if row.get("outcome") == "rejected"
     ]
     return "\n".join(
@@ -40,9 +43,9 @@ def page(table: dict[str, Any]) -> str:
             "# Repairs, measured with the true triggers\n",
             f"`{table['command']}`, {table['date']}, bdscan {table['version']}, torch {table['torch']}, "
             f"{table['threads']} threads of {table['cores']}, {table['cpu']}.\n",
-            TEXT.format(n=2000),
-            markdown_table(HEADER, lines),
+            *([TEXT.format(n=2000), markdown_table(HEADER, lines)] if lines else []),
             *(["## Not repaired\n", "".join(notes)] if notes else []),
+            *([section(clean)] if clean else []),
         ]
     )
 

@@ -1,4 +1,5 @@
-"""`bdscan zoo repair-table`: backdoored networks scanned, repaired, and measured with their true triggers.
+"""`bdscan zoo repair-table`: backdoored networks scanned, repaired, and measured with their true triggers; clean ones
+hardened where that is asked for.
 
 The scan and the first repair are the user's own commands, in the worker, from file to file; further seeds repeat the
 unlearning alone, in this process. Published methods get the same images and seeds. Only the measuring knows the truth.
@@ -33,6 +34,7 @@ from bdscan.zoo.baselines.fine_pruning import fine_pruning
 from bdscan.zoo.baselines.fine_tuning import fine_tuning
 from bdscan.zoo.clean_images import CleanImages, as_trained, from_test_split, own_samples
 from bdscan.zoo.fidelity import scan_settings
+from bdscan.zoo.hardened import harden_one
 from bdscan.zoo.known_trigger import KnownTrigger, known_triggers
 from bdscan.zoo.model_folder import ModelFolder, find
 from bdscan.zoo.record import made, without_folders, write_json, write_text
@@ -97,9 +99,12 @@ def run(
     threads: int = 2,
     only: str = "",
     resume: bool = False,
+    weaknesses: bool = False,
     note: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Repair the backdoored networks in `folders` and write the table after each; returns it.
+
+    With `weaknesses` also the clean ones, for a table of their own.
 
     Raises UsageError before the first repair where a folder, a card or a data set cannot be read.
     """
@@ -110,14 +115,19 @@ def run(
         if before["seeds"] != seeds:
             raise UsageError(f"{out} is of {before['seeds']} seeds; give --seeds {before['seeds']}, or another --out")
         rows = {row["name"]: row for row in before["rows"]}
-    models = [model for model in find(folders, only) if model.truth == "backdoored"]
+    models = [model for model in find(folders, only) if weaknesses or model.truth == "backdoored"]
     for model in models:
         if model.name in rows:
             note(f"{model.name}: there already")
             continue
         clean = own_samples(model, 0) if model.samples else as_trained(model, from_test_split(model.data, data, 0))
-        rows[model.name] = repair_one(model, clean, seeds, threads)
-        note(f"{model.name}: {rows[model.name].get('note') or rows[model.name]['outcome']}")
+        own = (
+            repair_one(model, clean, seeds, threads)
+            if model.truth == "backdoored"
+            else harden_one(model, clean, threads)
+        )
+        rows[model.name] = own
+        note(f"{model.name}: {own.get('note') or own['outcome']}")
         table = {**header, "rows": [rows[name] for name in sorted(rows)]}
         write_json(out, table)
         if markdown is not None:

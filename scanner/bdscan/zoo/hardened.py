@@ -1,0 +1,100 @@
+"""Clean networks whose natural weaknesses the command itself unlearns (P4, V.D): class distance before and after.
+
+P1's table 2 hardens networks and tells accuracy and class distance; here that is `bdscan repair --weaknesses` on what
+the network's own scan reports.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bdscan import api
+from bdscan.errors import CannotJudge, UsageError
+from bdscan.intake.load import load
+from bdscan.jail.compute import deterministic
+from bdscan.zoo.clean_images import CleanImages
+from bdscan.zoo.fidelity import scan_settings
+from bdscan.zoo.model_folder import ModelFolder
+from bdscan.zoo.record import markdown_table, number, without_folders
+
+Row = dict[str, Any]
+IMAGES = 2000
+TEXT = """\
+`bdscan repair --weaknesses`, from file to file, on clean networks: the most exposed labels that the scan reports are
+unlearned. Class distance is the mean size in pixels of the smallest trigger from one class to another, of the same
+pairs, images and start before and after (P1, L.1); "increase" is the mean of the pairs' own (eq. 12). Accuracy is on
+{n} test images at most that neither scan nor repair saw. P1's own table 2 trains for longer on the whole training set.
+"""
+HEADER = (
+    "network", "scan", "weaknesses", "clean accuracy before", "after", "points lost", "pairs", "class distance before",
+    "after", "increase", "outcome", "command, s",
+)  # fmt: skip
+
+
+def harden_one(model: ModelFolder, clean: CleanImages, threads: int) -> Row:
+    """One clean network's row; `note` says why there is nothing to unlearn."""
+    row: Row = {"name": model.name, "data": model.data, "truth": "clean"}
+    x, y = clean.others(IMAGES, 0)
+    images, labels = torch.from_numpy(x).permute(0, 3, 1, 2).float() / 255, torch.from_numpy(y)
+    with tempfile.TemporaryDirectory() as place:
+        scratch = Path(place)
+        samples, saved = scratch / "samples.npz", scratch / "report.json"
+        clean.write_drawn(samples)
+        settings = scan_settings(model.weights, samples, model.arch(scratch), "standard", 0, threads)
+        try:
+            report = api.run(settings)
+            row["verdict"] = report.verdict.value
+            row["weaknesses"] = sum(finding.weakness for finding in report.findings)
+            saved.write_text(report.model_dump_json())
+            output = scratch / f"repaired{Path(settings.model).suffix}"
+            began = time.perf_counter()
+            options = {**settings.model_dump(), "report": str(saved), "name": output.name, "weaknesses": True}
+            repair, written = api.repair_to(api.make_repair_settings(**options), str(output))
+            row["command_seconds"] = round(time.perf_counter() - began, 1)
+        except (UsageError, CannotJudge) as error:
+            return {**row, "note": without_folders(str(error))[:300]}
+        row["outcome"], row["reasons"] = repair.outcome, [without_folders(text) for text in repair.reasons]
+        row["distance"] = None if repair.distance is None else repair.distance.model_dump()
+        with deterministic(settings):
+            for when, file in (("before", settings.model), ("after", written[0])):
+                classifier = load(settings.model_copy(update={"model": file})).scannable.classifier
+                row[when] = float((classifier.predict(images).argmax(1) == labels).float().mean())
+    return row
+
+
+def section(rows: list[Row]) -> str:
+    """The table as Markdown, and why networks are not in it."""
+    lines = [_line(row) for row in rows if "outcome" in row]
+    notes = [
+        f"- `{row['name']}`, {row.get('verdict', 'not scanned')}: {row['note']}.\n" for row in rows if "note" in row
+    ]
+    notes += [
+        f"- `{row['name']}` was rejected: {'; '.join(row['reasons'])}\n"
+        for row in rows
+        if row.get("outcome") == "rejected"
+    ]
+    parts = ["## Natural weaknesses unlearned\n", TEXT.format(n=IMAGES)]
+    return "\n".join([*parts, *([markdown_table(HEADER, lines)] if lines else []), "".join(notes)])
+
+
+def _line(row: Row) -> tuple[object, ...]:
+    apart = row["distance"] or {}
+    return (
+        row["name"],
+        row["verdict"],
+        row["weaknesses"],
+        number(100 * row["before"], 1),
+        number(100 * row["after"], 1),
+        number(100 * (row["before"] - row["after"]), 1),
+        apart.get("pairs"),
+        number(apart.get("before"), 1),
+        number(apart.get("after"), 1),
+        f"{100 * apart['increase']:.0f} %" if apart else None,
+        row["outcome"],
+        number(row["command_seconds"], 0),
+    )
