@@ -61,6 +61,7 @@ def test_the_sets_share_no_seed_of_a_network_and_there_are_enough() -> None:
         "scan-tune",
         "tune-families",
         "hard-clean",
+        "repaired",
         "references",
         "judged-clean",
         "judged-backdoored",

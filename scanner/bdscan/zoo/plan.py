@@ -22,6 +22,7 @@ from bdscan.zoo.few_classes import few_judged, few_references, few_tune
 from bdscan.zoo.hard_clean import hard_clean
 from bdscan.zoo.judged import judged_adaptive, judged_backdoored, judged_clean
 from bdscan.zoo.references import references
+from bdscan.zoo.repaired import repaired
 from bdscan.zoo.settings import RECIPES, Settings
 from bdscan.zoo.train import CARD, save, train
 from bdscan.zoo.tuned import tune_families
@@ -121,6 +122,7 @@ PLANS: Mapping[str, Callable[[], tuple[Settings, ...]]] = {
     "tune-families": tune_families,
     "hard-clean": hard_clean,
     "benchmark": benchmark,
+    "repaired": repaired,
     "references": references,
     "judged-clean": judged_clean,
     "judged-backdoored": judged_backdoored,
