@@ -148,6 +148,17 @@ def test_folded_batchnorm(tmp_path: Path) -> None:
         folded.write(tmp_path / "out.onnx", tmp_path / "m.onnx")
 
 
+def test_every_weight_beside_a_batch_normalisation_can_be_trained(tmp_path: Path) -> None:
+    model = load_onnx(batchnorm_file(tmp_path / "m.onnx"))
+    weights = dict(model.named_initialisers())
+    assert not {name for name in weights if "running" in name}
+    assert {"norm.weight", "norm.bias", "first.weight"} <= weights.keys()
+    for parameter in weights.values():
+        parameter.requires_grad_(True)
+    model(torch.rand(2, 3, 8, 8)).square().sum().backward()
+    assert all(parameter.grad is not None for parameter in weights.values())
+
+
 @pytest.mark.parametrize("exporter", ["legacy-17", "default"])
 def test_written_back(exporter: str, tmp_path: Path) -> None:
     source = tmp_path / "in" / "m.onnx"

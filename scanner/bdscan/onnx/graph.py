@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,13 +114,19 @@ def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
                 yield from _all_nodes(inner)
 
 
+def _trainable(graph: onnx.GraphProto, tensors: Mapping[str, Tensor]) -> frozenset[str]:
+    """Float initialisers but for the statistics of batch normalisation, which no gradient reaches."""
+    statistics = {name for node in graph.node if node.op_type == "BatchNormalization" for name in node.input[3:5]}
+    return frozenset(name for name, tensor in tensors.items() if tensor.is_floating_point()) - statistics
+
+
 def _convert(
     graph: onnx.GraphProto, opset: int, reader: TensorReader, outer: frozenset[str], top: bool = False
 ) -> Graph:
     if graph.sparse_initializer:
         raise OnnxError("sparse initialisers are not supported")
     tensors = {t.name: reader.read(t) for t in graph.initializer}
-    trainable = frozenset(n for n, t in tensors.items() if t.is_floating_point()) if top else frozenset()
+    trainable = _trainable(graph, tensors) if top else frozenset()
     inputs = tuple(_value_info(v) for v in graph.input if v.name not in tensors)
     around = outer | set(tensors) | {i.name for i in inputs}
     names = {o for n in graph.node for o in n.output if o} | around
