@@ -159,3 +159,9 @@ def test_natural_weaknesses_of_a_clean_network_get_a_table_of_their_own(tmp_path
 def test_clean_networks_wait_to_be_asked_for(tmp_path: Path) -> None:
     model_folders.write(tmp_path / "clean-1", "clean-1")
     assert run([tmp_path], tmp_path, tmp_path / "t.json", None, command="c")["rows"] == []
+
+
+def test_an_onnx_graph_has_no_layers_to_prune() -> None:
+    onnx = load(Settings(model=str(FIXTURES / "clean-1.onnx"), samples=str(FIXTURES / "samples.npz"))).scannable
+    with pytest.raises(CannotJudge, match="no convolution"):
+        channel_lipschitz(onnx, 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +20,7 @@ def channel_lipschitz(subject: Scannable, seed: int) -> Classifier:
     layers = [m for m in student.network.modules() if isinstance(m, nn.Conv2d | nn.BatchNorm2d)]
     pairs = [
         (layer, after if isinstance(after, nn.BatchNorm2d) and after.num_features == layer.out_channels else None)
-        for layer, after in zip(layers, [*layers[1:], None], strict=True)
+        for layer, after in zip_longest(layers, layers[1:])
         if isinstance(layer, nn.Conv2d)
     ]
     if not pairs:
