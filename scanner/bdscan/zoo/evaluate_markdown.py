@@ -7,6 +7,7 @@ from typing import Any
 
 from bdscan.zoo.record import markdown_table, number
 
+SHOWN = 4  # pairs of a source and a target in one cell; all-to-all has as many as classes
 HEADER = (
     "", "clean", "backdoored", "AUC", "false alarms", "found", "confirmed", "right target", "cross-entropy", "median s",
 )  # fmt: skip
@@ -131,7 +132,9 @@ def _share(value: Mapping[str, Any]) -> str | None:
 
 def _line(row: Mapping[str, Any]) -> tuple[object, ...]:
     found = None if row["found_target"] is None else _case(row["found_target"], row["found_sources"])
-    truth = ", ".join(_case(t, s) for t, s in zip(row["targets"], row["sources"], strict=True)) or None
+    cases = [_case(t, s) for t, s in zip(row["targets"], row["sources"], strict=True)]
+    shown = cases if len(cases) <= SHOWN else [*cases[: SHOWN - 1], f"... ({len(cases)})"]
+    truth = ", ".join(shown) or None
     return row["name"], row["verdict"], number(row["score"]), row["rule"], found, truth, number(row["asr"])
 
 
