@@ -69,6 +69,8 @@ def test_the_sets_share_no_seed_of_a_network_and_there_are_enough() -> None:
         "few-tune",
         "few-references",
         "few-judged",
+        "several-references",
+        "several-judged",
     ):
         for one in PLANS[plan]():
             assert seen.setdefault((one.data, one.network, one.seed), plan) == plan, one.name

@@ -10,7 +10,7 @@ from bdscan.errors import UsageError
 from bdscan.zoo import evaluate_parts
 from bdscan.zoo.clean_images import PER_CLASS
 from bdscan.zoo.evaluate_markdown import page
-from bdscan.zoo.few_classes import JUDGE, few_judged
+from bdscan.zoo.few_classes import JUDGE, JUDGE_SEVERAL, few_judged, several_judged
 from bdscan.zoo.judged import judged_adaptive, judged_backdoored, judged_clean
 from bdscan.zoo.rates import asr, is_alarm, is_learned, rates, share, split
 from bdscan.zoo.record import write_json, write_text
@@ -77,8 +77,9 @@ def scanned(made: Row) -> str:
 def not_surveyed(rows: Sequence[Row]) -> dict[str, int]:
     """Judged networks that no line is about, by plan and family: a table may be made before a survey has ended."""
     have = {row["name"] for row in rows}
-    few = any(name.startswith(f"{JUDGE}-") for name in have)
-    wanted = few_judged() if few else (*judged_clean(), *judged_backdoored(), *judged_adaptive())
+    first = min(have).split("-")[0]
+    plans = {JUDGE: few_judged, JUDGE_SEVERAL: several_judged}
+    wanted = plans[first]() if first in plans else (*judged_clean(), *judged_backdoored(), *judged_adaptive())
     lacking = [one.name.split("-")[1] for one in wanted if one.name not in have]
     return {name: lacking.count(name) for name in sorted(set(lacking))}
 

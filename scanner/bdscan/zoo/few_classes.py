@@ -1,13 +1,14 @@
-"""Networks of two to four classes, on parts of the data sets: what their scans are compared with, and measured on.
+"""Networks of two to seven classes, on parts of the data sets: what their scans are compared with, and measured on.
 
-Where there are so few classes a trigger cannot be compared with those of the others, only with those of other networks.
-Three sets, apart by seed, classes and attack settings: `few-tune` (thresholds), `few-references`
-(clean, for p-values) and `few-judged` (rates).
+Of two to four classes a trigger cannot be compared with those of the others, only with those of other networks. Three
+sets, apart by seed, classes and attack settings: `few-tune` (thresholds), `few-references` (clean, for p-values) and
+`few-judged` (rates). Of five to seven the rules are those of more classes, the references of as few:
+`several-references` and `several-judged`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -31,7 +32,10 @@ PLACES = (
 JUDGE = "fewjudge"  # how names of judged networks begin
 LEARNS_NOTHING = 37  # of the references: at chance, so that a scan refuses it
 COUNTS = (2, 3, 4, 2)  # of classes, in turn
+SEVERAL = (5, 6, 7)
+JUDGE_SEVERAL = "sevjudge"
 FIRST_TUNED, FIRST_REFERENCE, FIRST_JUDGED = 8000, 8200, 8400
+FIRST_SEVERAL, FIRST_SEVERAL_JUDGED = 8600, 8800
 JUDGED = ("patch", "blended", "sig", "warp", "specific", "filters")  # families of triggers from every class
 
 
@@ -50,17 +54,28 @@ def few_judged() -> tuple[Settings, ...]:
     return (*_clean(f"{JUDGE}-clean", FIRST_JUDGED, 30), *_judged(JUDGE, FIRST_JUDGED + 100))
 
 
-def cell(i: int, seed: int) -> Cell:
+def several_references() -> tuple[Settings, ...]:
+    """51 clean ones of five to seven classes."""
+    return tuple(_clean("several-ref", FIRST_SEVERAL, 51, SEVERAL))
+
+
+def several_judged() -> tuple[Settings, ...]:
+    """30 clean and 30 backdoored of five to seven classes."""
+    clean = _clean(f"{JUDGE_SEVERAL}-clean", FIRST_SEVERAL_JUDGED, 30, SEVERAL)
+    return (*clean, *_judged(JUDGE_SEVERAL, FIRST_SEVERAL_JUDGED + 100, SEVERAL))
+
+
+def cell(i: int, seed: int, counts: Sequence[int] = COUNTS) -> Cell:
     """Place and number of classes by `i`, which classes by the seed."""
     data, total, network, side = PLACES[i % len(PLACES)]
-    count = COUNTS[(i // len(PLACES) + i % len(PLACES)) % len(COUNTS)]
+    count = counts[(i // len(PLACES) + i % len(PLACES)) % len(counts)]
     classes = sorted(np.random.default_rng(seed).choice(total, count, replace=False).tolist())
     return Cell(f"{data}[{','.join(map(str, classes))}]", f"{network}_{count}", LIMIT, count, side)
 
 
-def _clean(prefix: str, first: int, count: int) -> Iterator[Settings]:
+def _clean(prefix: str, first: int, count: int, counts: Sequence[int] = COUNTS) -> Iterator[Settings]:
     for i in range(count):
-        place = cell(i, first + i)
+        place = cell(i, first + i, counts)
         yield Settings(
             name=f"{prefix}-{i:02d}-{place.data}",
             data=place.data,
@@ -86,9 +101,9 @@ def _tuned(prefix: str, first: int) -> Iterator[Settings]:
         yield place.settings(f"{prefix}-{name}-{i:02d}", attack, 0.15 if name == "warp" else 0.1, first + i)
 
 
-def _judged(prefix: str, first: int) -> Iterator[Settings]:
+def _judged(prefix: str, first: int, counts: Sequence[int] = COUNTS) -> Iterator[Settings]:
     for i in range(5 * len(JUDGED)):
         family, number = JUDGED[i % len(JUDGED)], i // len(JUDGED)
-        place = cell(i, first + i)
+        place = cell(i, first + i, counts)
         attack, rate = FAMILIES[family](number, place, (i + number) % place.classes)
         yield place.settings(f"{prefix}-{family}-{number}", attack, rate, first + i)

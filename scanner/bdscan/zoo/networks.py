@@ -244,8 +244,9 @@ def gtsrb_resnet8() -> nn.Module:
     return _resnet((16, 32, 64), 1, 43)
 
 
+FEW = range(2, 8)
 # Of a few classes, for networks of parts of the data sets (`mnist[3,8]`).
-mnist_cnn_2, mnist_cnn_3, mnist_cnn_4 = (partial(mnist_cnn, k) for k in (2, 3, 4))
-gtsrb_cnn_2, gtsrb_cnn_3, gtsrb_cnn_4 = (partial(gtsrb_cnn, k) for k in (2, 3, 4))
-mnist_vgg_2, mnist_vgg_3, mnist_vgg_4 = (partial(_vgg, 1, k) for k in (2, 3, 4))
-cifar_vgg_2, cifar_vgg_3, cifar_vgg_4 = (partial(_vgg, 3, k) for k in (2, 3, 4))
+mnist_cnn_2, mnist_cnn_3, mnist_cnn_4, mnist_cnn_5, mnist_cnn_6, mnist_cnn_7 = (partial(mnist_cnn, k) for k in FEW)
+gtsrb_cnn_2, gtsrb_cnn_3, gtsrb_cnn_4, gtsrb_cnn_5, gtsrb_cnn_6, gtsrb_cnn_7 = (partial(gtsrb_cnn, k) for k in FEW)
+mnist_vgg_2, mnist_vgg_3, mnist_vgg_4, mnist_vgg_5, mnist_vgg_6, mnist_vgg_7 = (partial(_vgg, 1, k) for k in FEW)
+cifar_vgg_2, cifar_vgg_3, cifar_vgg_4, cifar_vgg_5, cifar_vgg_6, cifar_vgg_7 = (partial(_vgg, 3, k) for k in FEW)

@@ -18,7 +18,7 @@ from bdscan.zoo.attacks.sig import Sig
 from bdscan.zoo.attacks.source_specific import SourceSpecific
 from bdscan.zoo.attacks.warp import Warp
 from bdscan.zoo.data import Dataset, load
-from bdscan.zoo.few_classes import few_judged, few_references, few_tune
+from bdscan.zoo.few_classes import few_judged, few_references, few_tune, several_judged, several_references
 from bdscan.zoo.hard_clean import hard_clean
 from bdscan.zoo.judged import judged_adaptive, judged_backdoored, judged_clean
 from bdscan.zoo.references import references
@@ -130,6 +130,8 @@ PLANS: Mapping[str, Callable[[], tuple[Settings, ...]]] = {
     "few-tune": few_tune,
     "few-references": few_references,
     "few-judged": few_judged,
+    "several-references": several_references,
+    "several-judged": several_judged,
 }
 
 

@@ -94,5 +94,5 @@ _RECIPES: Mapping[str, Recipe] = {
     "digits_cnn": Recipe(epochs=20, learning_rate=5e-3),
     "digits_bn": Recipe(epochs=15, learning_rate=1e-2),
 }
-OF_FEW = ("mnist_cnn", "mnist_vgg", "gtsrb_cnn", "cifar_vgg")  # networks that there are with 2, 3 and 4 classes too
-RECIPES = {**_RECIPES, **{f"{name}_{k}": _RECIPES[name] for name in OF_FEW for k in (2, 3, 4)}}
+OF_FEW = ("mnist_cnn", "mnist_vgg", "gtsrb_cnn", "cifar_vgg")  # networks that there are with 2 to 7 classes too
+RECIPES = {**_RECIPES, **{f"{name}_{k}": _RECIPES[name] for name in OF_FEW for k in range(2, 8)}}
