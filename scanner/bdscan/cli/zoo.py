@@ -195,6 +195,7 @@ def repair_table(
     seeds: Annotated[int, typer.Option(min=1, help="Repairs of each network, a seed each.")] = 3,
     threads: Threads = 2,
     only: Annotated[str, typer.Option(metavar="TEXT", help="Only networks whose name contains this.")] = "",
+    per_class: Annotated[int, typer.Option(min=2, help="Clean images a class that each repair is given.")] = 10,
     weaknesses: Annotated[
         bool, typer.Option("--weaknesses", help="Clean networks too: their natural weaknesses are unlearned.")
     ] = False,
@@ -207,10 +208,20 @@ def repair_table(
 
         words: list[object] = ["bdscan zoo repair-table", *folders, "--data", data, "--seeds", seeds]
         words += ["--threads", threads, *(["--only", only] if only else [])]
-        words += ["--weaknesses"] if weaknesses else []
+        words += [*(["--per-class", per_class] if per_class != 10 else []), *(["--weaknesses"] if weaknesses else [])]
         command = shown_command(words)
         options: dict[str, Any] = {"seeds": seeds, "threads": threads, "only": only, "resume": resume}
-        run(folders, data, out, markdown, command=command, note=note, weaknesses=weaknesses, **options)
+        run(
+            folders,
+            data,
+            out,
+            markdown,
+            command=command,
+            note=note,
+            weaknesses=weaknesses,
+            per_class=per_class,
+            **options,
+        )
 
 
 @app.command("benchmark", help=BENCHMARK_HELP)

@@ -32,7 +32,7 @@ from bdscan.settings import Settings
 from bdscan.zoo.baselines.channel_lipschitz import channel_lipschitz
 from bdscan.zoo.baselines.fine_pruning import fine_pruning
 from bdscan.zoo.baselines.fine_tuning import fine_tuning
-from bdscan.zoo.clean_images import CleanImages, as_trained, from_test_split, own_samples
+from bdscan.zoo.clean_images import PER_CLASS, CleanImages, as_trained, from_test_split, own_samples
 from bdscan.zoo.fidelity import scan_settings
 from bdscan.zoo.hardened import harden_one
 from bdscan.zoo.known_trigger import KnownTrigger, known_triggers
@@ -100,27 +100,30 @@ def run(
     only: str = "",
     resume: bool = False,
     weaknesses: bool = False,
+    per_class: int = PER_CLASS,
     note: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Repair the backdoored networks in `folders` and write the table after each; returns it.
 
-    With `weaknesses` also the clean ones, for a table of their own.
+    With `weaknesses` also the clean ones, for a table of their own. Each gets `per_class` clean images a class.
 
     Raises UsageError before the first repair where a folder, a card or a data set cannot be read.
     """
-    header = made(command, seeds=seeds, threads=threads)
+    header = made(command, seeds=seeds, threads=threads, per_class=per_class)
     rows: dict[str, Row] = {}
     if resume and out.exists():
         before = json.loads(out.read_text())
         if before["seeds"] != seeds:
             raise UsageError(f"{out} is of {before['seeds']} seeds; give --seeds {before['seeds']}, or another --out")
+        if before.get("per_class", PER_CLASS) != per_class:
+            raise UsageError(f"{out} is of another number of images a class; name another --out")
         rows = {row["name"]: row for row in before["rows"]}
     models = [model for model in find(folders, only) if weaknesses or model.truth == "backdoored"]
     for model in models:
         if model.name in rows:
             note(f"{model.name}: there already")
             continue
-        clean = own_samples(model, 0) if model.samples else as_trained(model, from_test_split(model.data, data, 0))
+        clean = _clean(model, data, per_class)
         own = (
             repair_one(model, clean, seeds, threads)
             if model.truth == "backdoored"
@@ -133,6 +136,12 @@ def run(
         if markdown is not None:
             write_text(markdown, page(table))
     return {**header, "rows": [rows[name] for name in sorted(rows)]}
+
+
+def _clean(model: ModelFolder, data: Path, per_class: int) -> CleanImages:
+    if model.samples:
+        return own_samples(model, 0, per_class)
+    return as_trained(model, from_test_split(model.data, data, 0, per_class))
 
 
 def repair_one(model: ModelFolder, clean: CleanImages, seeds: int, threads: int) -> Row:
