@@ -18,11 +18,11 @@ HEADER = (
 TEXT = """\
 Accuracy, ASR and RA are percentages on {n} test images at most that neither scan nor repair saw; several triggers in
 one network are averaged. Each network is scanned and repaired with {per_class} images a class, told nothing of the
-trigger; half of them train, half are held out. "After" is the mean over the seeds of the repair, "worst seed" the highest
-ASR among them. The first seed is the command itself, from file to file, with its second scan: its outcome and seconds.
-"Unstamped" is the share of the same images that go to the target without any trigger, after the repair: ASR cannot
-fall below it. RA is the share of stamped images that keep their own class; nDER is P2's equation 1. The baselines get
-the same images, steps and seeds.
+trigger; half of them train, half are held out. "After" is the mean over the seeds of the repair, "worst seed" the
+highest ASR among them. The first seed is the command itself, from file to file, with its second scan: its outcome and
+seconds. "Unstamped" is the share of the same images that go to the target without any trigger, after the repair: ASR
+cannot fall below it. RA is the share of stamped images that keep their own class; nDER is P2's equation 1. The
+baselines get the same images, steps and seeds.
 """
 
 
@@ -45,11 +45,7 @@ def page(table: dict[str, Any]) -> str:
             "# Repairs, measured with the true triggers\n",
             f"`{table['command']}`, {table['date']}, bdscan {table['version']}, torch {table['torch']}, "
             f"{table['threads']} threads of {table['cores']}, {table['cpu']}.\n",
-            *(
-                [TEXT.format(n=2000, per_class=table.get("per_class", PER_CLASS)), markdown_table(HEADER, lines)]
-                if lines
-                else []
-            ),
+            *([about, markdown_table(HEADER, lines)] if lines else []),
             *(["## Not repaired\n", "".join(notes)] if notes else []),
             *([section(clean)] if clean else []),
         ]
