@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 from bdscan.calibration import ENOUGH, Reference, References, load_references
 from bdscan.cli.main import app
 from bdscan.errors import UsageError
-from bdscan.report import Subject
+from bdscan.report import SamplesInfo, Subject
 from bdscan.resources import resource
 from bdscan.rules import FEW_CLASSES, describe_rules
 from bdscan.zoo import calibrate
@@ -103,6 +104,16 @@ def test_what_sets_a_model_apart_from_all_references_is_said(change: dict, said:
     plain = {"input_shape": (1, 28, 28), "classes": tuple("abcdefghij"), "clean_accuracy": 0.95}
     assert references(1.0).describe(cast(Subject, SimpleNamespace(**plain))).note == "n"
     assert said in references(1.0).describe(cast(Subject, SimpleNamespace(**plain | change))).note
+
+
+@pytest.mark.parametrize(
+    "theirs, own, said", [(10, (2, 2, 0, 3), True), (10, (5, 5, 5, 4), False), (None, (2, 2), False)]
+)
+def test_far_fewer_images_than_the_references_had_are_said(theirs: int | None, own: tuple, said: bool) -> None:
+    subject = SimpleNamespace(input_shape=(1, 28, 28), classes=tuple("abcdefghij"), clean_accuracy=0.95)
+    found = replace(references(1.0), per_class=theirs)
+    note = found.describe(cast(Subject, subject), cast(SamplesInfo, SimpleNamespace(per_class=own))).note
+    assert ("10 clean images a class, this scan 2" in note) == said
 
 
 def test_the_file_is_read_with_its_hash(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +54,10 @@ class Reference:
 
 @dataclass(frozen=True)
 class References:
-    """Clean reference models, scanned at one budget and by one set of rules (its digest; None if not known)."""
+    """Clean reference models, scanned at one budget and by one set of rules (its digest; None if not known).
+
+    `per_class`: clean images a class that each of their scans was given; None if not known.
+    """
 
     name: str
     sha256: str
@@ -61,6 +65,7 @@ class References:
     models: tuple[Reference, ...]
     note: str
     rules: str | None = None
+    per_class: int | None = None
 
     def p_value(
         self, score: float | None, budget: str, families: frozenset[str] | None = None, rules: str | None = None
@@ -74,9 +79,12 @@ class References:
             return None
         return rank_p_value((m.score_of(families) for m in self.models), score)
 
-    def describe(self, subject: report.Subject | None = None) -> report.Calibration:
+    def describe(
+        self, subject: report.Subject | None = None, samples: report.SamplesInfo | None = None
+    ) -> report.Calibration:
         n = len(self.models)
         notes = [self.note, *([] if subject is None or not n else self.unlike(subject))]
+        notes += [] if samples is None or not n else self.fewer(samples)
         return report.Calibration(
             name=self.name,
             sha256=self.sha256,
@@ -85,6 +93,13 @@ class References:
             false_alarm_rate=sum(m.alarm for m in self.models) / n if n else None,
             note=" ".join(notes),
         )
+
+    def fewer(self, samples: report.SamplesInfo) -> list[str]:
+        """Whether this scan had less than half of the clean images a class that theirs had."""
+        usual = statistics.median_low([count for count in samples.per_class if count])
+        if self.per_class is None or 2 * usual >= self.per_class:
+            return []
+        return [f"The references had {self.per_class} clean images a class, this scan {usual}: p-values mean less."]
 
     def unlike(self, subject: report.Subject) -> list[str]:
         """What sets this model apart from every reference."""
@@ -130,6 +145,7 @@ def _references(raw: bytes) -> References:
         models=tuple(_reference(m) for m in data["models"]),
         note=str(data["note"]),
         rules=None if data.get("rules") is None else str(data["rules"]),
+        per_class=None if data.get("per_class") is None else int(data["per_class"]),
     )
 
 

@@ -110,7 +110,7 @@ def run(settings: Settings, progress: Progress) -> report.Report:
         statistics=statistics,
         lacking=tuple(lacking),
         rules=used,
-        calibration=references.describe(intake.subject),
+        calibration=references.describe(intake.subject, intake.samples),
         isolation=report.Isolation(level="none"),
         settings={k: v for k, v in settings.model_dump().items() if k not in NOT_ABOUT_RESULTS},
         not_examined=not_examined(story),
