@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from bdscan.deliver import SPARE, deliver, named
+from bdscan.deliver import SPARE, deliver, may_write, named
 from bdscan.errors import CannotJudge
 from bdscan.repair.outcome import Accuracy, Rate, Repair
 from bdscan.report import FileDigest, Tool
@@ -66,11 +66,19 @@ def test_a_repaired_model_its_weights_and_the_account_are_written(private: Path,
     assert not schema.is_valid(kept | {"outcome": "fine"})
 
 
-def test_a_rejected_one_does_not_get_the_name_that_was_asked_for(private: Path, tmp_path: Path) -> None:
+def test_a_rejected_one_leaves_what_lies_under_the_name_that_was_asked_for(private: Path, tmp_path: Path) -> None:
+    """Its weights file too: an accepted model of an earlier repair may still read the one beside it."""
     output = tmp_path / "new.onnx"
+    for name in (output, f"{output}.data", f"{output}.repair.json"):
+        Path(name).write_text("of an earlier repair")
+    (private / "new.onnx").rename(private / "new.onnx.rejected")
+    (private / "new.onnx.rejected.data").write_bytes(b"more")
     written = deliver(private, account("rejected"), "new.onnx", str(output), 100)
-    assert written[0] == f"{output}.rejected"
-    assert not output.exists()
+    place = f"{output}.rejected"
+    assert written == (place, f"{place}.data", f"{place}.repair.json")
+    assert set(written) < set(may_write(str(output)))
+    for name in (output, f"{output}.data", f"{output}.repair.json"):
+        assert Path(name).read_text() == "of an earlier repair"
 
 
 def test_another_file_than_the_verified_one_is_thrown_away(private: Path, tmp_path: Path) -> None:
@@ -113,5 +121,5 @@ def test_the_account_names_the_files_that_the_user_finds(outcome: str, end: str)
     assert "/private" not in told.model_dump_json()
     assert told.result is not None
     assert told.result.path == told.after.subject.path == told.after.settings["model"] == f"out/new.onnx{end}"
-    assert [file.path for file in told.after.subject.files] == [f"out/new.onnx{end}", "out/new.onnx.data"]
+    assert [file.path for file in told.after.subject.files] == [f"out/new.onnx{end}", f"out/new.onnx{end}.data"]
     assert told.after.settings["seed"] == 0

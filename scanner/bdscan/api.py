@@ -117,16 +117,13 @@ def repair_to(
     Raises `UsageError` where a file cannot be used or `output` cannot be written (before the work), `CannotJudge` where
     the model cannot be repaired.
     """
-    from bdscan import atomic
-    from bdscan.deliver import deliver, named
+    from bdscan import destination
+    from bdscan.deliver import deliver, may_write, named
     from bdscan.jail.parent import repair_isolated
 
     check_files(settings)
     _need_file("--report", settings.report)
-    try:
-        atomic.probe(output)
-    except OSError as error:
-        raise UsageError(f"--output {output}: cannot be written ({error.strerror}); choose another place") from None
+    destination.check_for(settings, "--output", output, may_write(output))
     with repair_isolated(settings, progress or _quietly, enough) as (result, private):
         result = named(result, output)
         largest = sum(file.bytes for file in result.before.subject.files if file.role in ("model", "sidecar"))
@@ -148,17 +145,14 @@ def profile(
 
     Nothing is written where no fixed transformation helps. Raises as `repair_to`.
     """
-    from bdscan import atomic
-    from bdscan.deliver import deliver_guard
+    from bdscan import destination
+    from bdscan.deliver import deliver_guard, guard_may_write
     from bdscan.jail.parent import profile_isolated
 
     check_files(settings)
     _need_file("--report", settings.report)
     if guard is not None:
-        try:
-            atomic.probe(guard)
-        except OSError as error:
-            raise UsageError(f"--guard {guard}: cannot be written ({error.strerror}); choose another place") from None
+        destination.check_for(settings, "--guard", guard, guard_may_write(guard))
     with profile_isolated(settings, progress or _quietly) as (result, private):
         if guard is None or settings.guard is None or result.guard is None:
             return result, ()

@@ -19,7 +19,11 @@ SPARE = 16 * 2**20  # bytes that a repaired file may be larger than the original
 
 def may_write(output: str) -> tuple[str, ...]:
     """Every file that a repair to `output` may write."""
-    return tuple(output + suffix for suffix in ("", SIDECAR, REJECTED, ACCOUNT))
+    return tuple(place + suffix for place in (output, output + REJECTED) for suffix in ("", SIDECAR, ACCOUNT))
+
+
+def guard_may_write(output: str) -> tuple[str, ...]:
+    return output, output + SIDECAR
 
 
 def named(repair: Repair, output: str) -> Repair:
@@ -27,7 +31,7 @@ def named(repair: Repair, output: str) -> Repair:
     place = output if repair.outcome == "repaired" else output + REJECTED
     old = repair.after.subject
     files = tuple(
-        file.model_copy(update={"path": place if file.role == "model" else output + SIDECAR})
+        file.model_copy(update={"path": place if file.role == "model" else place + SIDECAR})
         if file.role in ("model", "sidecar")
         else file
         for file in old.files
@@ -45,34 +49,35 @@ def named(repair: Repair, output: str) -> Repair:
 def deliver(private: Path, repair: Repair, name: str, output: str, largest: int) -> tuple[str, ...]:
     """Write the repaired model to `output`, or to `output`.rejected, and its account beside it; what was written.
 
-    An ONNX model's weights file keeps the name that the model calls it by.
+    A rejected model has all its files beside its own name: what lies at `output` from an earlier repair stays whole. An
+    ONNX model's weights file keeps the name that the model calls it by.
 
     Args:
         largest: bytes of the original with its weights files.
 
     CannotJudge where the worker left something else than regular files of a plausible size with the digest it told.
     """
-    target = output if repair.outcome == "repaired" else output + REJECTED
-    written = _model(private / name, repair.result, output, target, largest + SPARE)
-    account = output + ACCOUNT
+    end = "" if repair.outcome == "repaired" else REJECTED
+    written = _model(private / (name + end), repair.result, output + end, largest + SPARE)
+    account = output + end + ACCOUNT
     atomic.write(account, (repair.model_dump_json(indent=1) + "\n").encode())
     return (*written, account)
 
 
 def deliver_guard(private: Path, guard: Guard, name: str, output: str, largest: int) -> tuple[str, ...]:
     """Write the guarded model to `output`, as `deliver` does; twice the original's size is plausible (half floats)."""
-    return _model(private / name, guard.file, output, output, 2 * largest + SPARE)
+    return _model(private / name, guard.file, output, 2 * largest + SPARE)
 
 
-def _model(file: Path, told: FileDigest | None, output: str, target: str, most: int) -> tuple[str, ...]:
+def _model(file: Path, told: FileDigest | None, target: str, most: int) -> tuple[str, ...]:
     content = _read(file, most)
     if told is None or hashlib.sha256(content).hexdigest() != told.sha256:
         raise CannotJudge("the worker's file is not the one it verified; nothing was written")
     sidecar = Path(f"{file}{SIDECAR}")
     written = []
     if os.path.lexists(sidecar):
-        atomic.write(output + SIDECAR, _read(sidecar, most))
-        written.append(output + SIDECAR)
+        atomic.write(target + SIDECAR, _read(sidecar, most))
+        written.append(target + SIDECAR)
     atomic.write(target, content)
     return (target, *written)
 

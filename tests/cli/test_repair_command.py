@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +17,10 @@ from typer.testing import CliRunner
 from bdscan.cli.main import app
 from bdscan.cli.repair import interrupted
 from bdscan.formats import repair_html
+from bdscan.report import FileDigest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "formats"))
+import sample
 import sample_repair
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -41,7 +45,68 @@ def test_a_missing_report_and_a_place_that_cannot_be_written_are_said_first(tmp_
     assert "would be overwritten" in result.stderr
 
 
-def test_a_report_that_is_none_is_refused_by_the_worker(tmp_path):
+@pytest.fixture
+def external(tmp_path):
+    """An ONNX file that was given another name than the weights file it reads, and a report of it."""
+    model, report = tmp_path / "suspect.onnx", tmp_path / "r.json"
+    shutil.copy(FIXTURES / "clean-1.onnx", model)
+    shutil.copy(FIXTURES / "clean-1.onnx.data", tmp_path)
+    seen = sample.backdoor()
+    files = [
+        FileDigest(path=str(tmp_path / name), role=role, sha256="0" * 64, bytes=1)
+        for name, role in (("suspect.onnx", "model"), ("clean-1.onnx.data", "sidecar"))
+    ]
+    subject = seen.subject.model_copy(update={"path": str(model), "files": tuple(files)})
+    report.write_text(seen.model_copy(update={"subject": subject}).model_dump_json())
+    return model, report
+
+
+@pytest.mark.parametrize("command", ["repair", "profile"])
+def test_weights_beside_the_input_are_not_overwritten(command, external, tmp_path):
+    model, report = external
+    new = str(tmp_path / "clean-1.onnx")
+    words = [command, str(model), "--report", str(report), "--samples", SAMPLES]
+    words += ["-o", new] if command == "repair" else ["--guard", new]
+    before = (tmp_path / "clean-1.onnx.data").read_bytes()
+    result = CliRunner().invoke(app, words)
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert "clean-1.onnx.data is an input and would be overwritten" in result.stderr
+    assert (tmp_path / "clean-1.onnx.data").read_bytes() == before
+
+
+@pytest.mark.parametrize("end", [".rejected", ".data", ".repair.json", ".rejected.data"])
+def test_no_file_that_a_repair_writes_is_an_input(end, tmp_path):
+    model, output = tmp_path / f"m.onnx{end}", tmp_path / "m.onnx"
+    shutil.copy(MODEL, model)
+    (tmp_path / "r.json").write_text("{}")
+    result = run(str(model), "--report", str(tmp_path / "r.json"), "--samples", SAMPLES, "-o", str(output))
+    assert result.exit_code == 2
+    assert f"{model} is an input and would be overwritten" in result.stderr
+
+
+def test_folders_pipes_and_names_that_are_none_are_said_before_the_work(tmp_path):
+    (tmp_path / "r.json").write_text("{}")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "m.onnx.repair.json").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    common = [MODEL, "--report", str(tmp_path / "r.json"), "--samples", SAMPLES, "-o"]
+    for output, words in (
+        ("folder", "this is a folder; name a file in it"),
+        ("folder/", "names a folder; name a file in it"),
+        ("m.onnx", "is a folder; choose another name"),
+        ("pipe", "is no regular file"),
+    ):
+        result = run(*common, f"{tmp_path}/{output}")
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+        assert words in result.stderr
+    for output in ("", "-"):
+        result = run(*common, output)
+        assert result.exit_code == 2
+        assert "not written to stdout" in result.stderr
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_a_report_that_is_none_is_refused(tmp_path):
     report = tmp_path / "r.json"
     report.write_text("{}")
     result = run(MODEL, "--report", str(report), "--samples", SAMPLES, "-o", str(tmp_path / "new.onnx"), "-q")
@@ -73,7 +138,8 @@ def test_the_page_is_written_beside_the_repaired_model(faked, tmp_path):
     assert "wrote new.html" in result.stderr
     assert faked == ["new.onnx"]
     quiet = run(MODEL, "--report", "r.json", "--samples", SAMPLES, "-o", "new.onnx", "--html", "odd.name", "-q")
-    assert (quiet.exit_code, quiet.output) == (0, "")
+    assert (quiet.exit_code, quiet.stderr) == (0, "")
+    assert "clean accuracy" in quiet.stdout, "the result is no note"
     assert (tmp_path / "odd.name").read_text().startswith("<!doctype html>")
 
 

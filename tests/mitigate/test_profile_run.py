@@ -89,6 +89,10 @@ def test_reports_of_other_models_and_without_triggers_are_refused(
         run(other, str(tmp_path), lambda stage, share: None)
     empty = tmp_path / "empty.json"
     empty.write_text(report.model_copy(update={"findings": ()}).model_dump_json())
+    with pytest.raises(UsageError, match=r"no trigger to profile$"):
+        run(wanted(chosen, empty), str(tmp_path), lambda stage, share: None)
+    weak = [finding.model_copy(update={"weakness": True}) for finding in report.findings]
+    empty.write_text(report.model_copy(update={"findings": tuple(weak)}).model_dump_json())
     with pytest.raises(UsageError, match="no trigger to profile; --weaknesses"):
         run(wanted(chosen, empty), str(tmp_path), lambda stage, share: None)
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from bdscan import pipeline
 from bdscan.errors import UsageError
-from bdscan.repair.outcome import Accuracy, Rate
+from bdscan.intake.classifier import Classifier
+from bdscan.intake.files import digest_of
+from bdscan.repair.outcome import Accuracy, Rate, TriggerEffect
 from bdscan.repair.planted import planted
-from bdscan.repair.run import run, shortcomings
-from bdscan.report import Report, Verdict
+from bdscan.repair.run import Repaired, run, shortcomings, summary
+from bdscan.report import Label, Report, Verdict
 from bdscan.settings import RepairSettings, Settings
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -42,6 +45,8 @@ def test_a_repaired_model_is_written_and_scanned_clean(found: Report, tmp_path: 
     assert result.result is not None
     assert (tmp_path / "new.onnx").stat().st_size == result.result.bytes
     assert result.result.sha256 != result.source.sha256
+    assert "trigger to class" in result.summary
+    assert "it sees less" not in result.summary
     with pytest.raises(UsageError, match="another model"):
         run(wanted("clean-1.onnx", report), str(tmp_path), lambda stage, share: None)
 
@@ -60,6 +65,33 @@ def test_the_weaknesses_of_a_clean_network_are_unlearned_and_its_classes_move_ap
     assert result.distance.pairs == 90
     assert result.distance.after > result.distance.before
     assert result.distance.increase > 0
+
+
+def test_a_rejected_repair_is_set_aside_under_its_own_digests(
+    found: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second scan of this one alarms, since training is left out."""
+    report = tmp_path / "report.json"
+    report.write_text(found.model_dump_json())
+    monkeypatch.setattr("bdscan.repair.rounds.unlearn", lambda *given, **options: None)
+    result = run(wanted("sig.onnx", report), str(tmp_path), lambda stage, share: None)
+    assert result.outcome == "rejected"
+    place = tmp_path / "new.onnx.rejected"
+    assert not (tmp_path / "new.onnx").exists()
+    assert result.result is not None
+    assert result.result.sha256 == result.after.subject.files[0].sha256 == digest_of(place, "model").sha256
+
+
+def test_the_summary_says_what_the_second_scan_could_not_see(found: Report) -> None:
+    classifier = cast(Classifier, None)
+    worked = TriggerEffect(
+        family="wave", target=Label(index=3, name="3"), before=Rate(hits=9, n=10), after=Rate(hits=0, n=10)
+    )
+    idle = worked.model_copy(update={"target": Label(index=5, name="5"), "before": Rate(hits=0, n=10)})
+    said = summary([idle, worked], Repaired(classifier), 20, found)
+    assert "to class 3 fell from 90% to 0%" in said
+    assert f"It had 20 clean images, the first scan {found.samples.count}" in said
+    assert "None of the triggers worked" in summary([idle], Repaired(classifier), None, found)
 
 
 def test_a_report_without_alarms_names_nothing_to_unlearn(found: Report) -> None:

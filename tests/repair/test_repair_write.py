@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 import safetensors
 import safetensors.torch
 import torch
+from onnx import numpy_helper
 
-from bdscan.errors import CannotJudge
+from bdscan.errors import CannotJudge, UsageError
 from bdscan.intake.load import load
 from bdscan.repair.student import frozen, student_of
-from bdscan.repair.write import prefix_of, write_like
+from bdscan.repair.write import check_name, prefix_of, set_aside, write_like
 from bdscan.settings import Settings
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -80,3 +83,64 @@ def test_the_prefix_is_what_all_keys_share() -> None:
     assert prefix_of({"module.a": value, "module.b.c": value}, {"a": value, "b.c": value}) == "module."
     assert prefix_of({"a": value}, {"a": value, "extra": value}) == ""
     assert prefix_of({"x.a": value, "y.b": value}, {"a": value, "b": value}) is None
+
+
+def half(path: Path) -> Path:
+    """A fixture's graph with its initialisers and its input in float16."""
+    proto = onnx.load(FIXTURES / "sig.onnx")
+    for tensor in proto.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name))
+    for value in (*proto.graph.input, *proto.graph.output, *proto.graph.value_info):
+        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT:
+            value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    onnx.save(proto, path)
+    return path
+
+
+def test_half_precision_trains_in_float32_and_is_written_as_it_was(tmp_path: Path) -> None:
+    original = load(settings(half(tmp_path / "half.onnx"), None)).scannable
+    student = student_of(original.classifier)
+    assert {weight.dtype for weight in student.weights} == {torch.float32}
+    images, labels = original.samples.part(original.samples.search)
+    optimiser = torch.optim.Adam(student.weights, 1e-4)
+    for _ in range(3):
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(student.classifier(images), labels).backward()
+        optimiser.step()
+    assert all(bool(torch.isfinite(weight).all()) for weight in student.weights)
+    write_like(student.network, tmp_path / "half.onnx", tmp_path / "new.onnx")
+    kinds = {tensor.data_type for tensor in onnx.load(tmp_path / "new.onnx").graph.initializer}
+    assert onnx.TensorProto.FLOAT16 in kinds
+    assert onnx.TensorProto.FLOAT not in kinds
+    written = load(settings(tmp_path / "new.onnx", None)).scannable.classifier.predict(images)
+    expected = frozen(student).predict(images)
+    assert torch.allclose(written, expected, atol=2e-2 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("name", ["clean-1.onnx", "blended.safetensors"])
+def test_a_rejected_file_gets_a_name_of_its_own_with_all_that_it_reads(name: str, tmp_path: Path) -> None:
+    network = "digits_cnn" if name.endswith("safetensors") else None
+    path = tmp_path / name
+    student = student_of(load(settings(FIXTURES / name, network)).scannable.classifier)
+    write_like(student.network, FIXTURES / name, path)
+    before = load(settings(path, network)).scannable
+    images, _ = before.samples.part(before.samples.search)
+    place = set_aside(path)
+    assert place.name == f"{name}.rejected"
+    ends = ["", ".data"] if network is None else [""]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [f"{place.name}{end}" for end in ends]
+    again = load(settings(place, network)).scannable.classifier
+    assert torch.equal(again.predict(images), before.classifier.predict(images))
+
+
+def test_a_name_or_a_format_that_could_not_be_read_again_is_said_before_the_work() -> None:
+    check_name("new.pt", "PyTorch state_dict", None)
+    check_name("new.bin", "ONNX", None)
+    check_name("new.pt", "PyTorch module", "arch.py:net")
+    with pytest.raises(UsageError, match=r"end its name with \.onnx"):
+        check_name("new.pt", "ONNX", None)
+    with pytest.raises(UsageError, match=r"is TorchScript like the original; end its name with \.pt"):
+        check_name("new.safetensors", "TorchScript", None)
+    with pytest.raises(UsageError, match="--arch"):
+        check_name("new.pt", "PyTorch module", None)

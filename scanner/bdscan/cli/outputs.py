@@ -39,7 +39,7 @@ def plan(
         if targets.count(target) > 1:
             raise UsageError(f"-o {output.path}: named twice; give each report its own file")
         if output.path != STDOUT:
-            _check(output.path, inputs, option)
+            check(output.path, inputs, option)
     return outputs
 
 
@@ -86,7 +86,7 @@ def _format(path: str, format_name: str | None) -> str:
         return format_name
 
 
-def _check(path: str, inputs: Iterable[str], option: str) -> None:
+def check(path: str, inputs: Iterable[str], option: str) -> None:
     """Try it: only a file made in that folder shows that one can be (permissions, read-only mounts, quotas)."""
     for name in inputs:
         if os.path.exists(path) and os.path.exists(name) and os.path.samefile(path, name):

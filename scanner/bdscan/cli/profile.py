@@ -33,7 +33,7 @@ Exit codes:
   0  profiled, and the guarded model written where one was asked for
   1  profiled, but no guarded model was written: no transformation that it can hold helps enough
   2  a file, an option or the samples cannot be used
-  3  the model cannot be profiled, or its guarded form is not the same model
+  3  the model cannot be profiled, or (then the profile is written) its guarded form is not the same model
   130  interrupted
 """
 
@@ -74,6 +74,8 @@ def profile(
     with guarded(debug):
         from bdscan import api
         from bdscan.cli import progress
+        from bdscan.destination import file_name
+        from bdscan.errors import CannotJudge
 
         settings = api.make_profile_settings(
             model=model,
@@ -89,7 +91,7 @@ def profile(
             time_limit=time_limit,
             require_sandbox=require_sandbox,
             report=report,
-            guard=None if guard is None else os.path.basename(guard),
+            guard=None if guard is None else file_name("--guard", guard),
             weaknesses=weaknesses,
             max_accuracy_drop=max_accuracy_drop,
         )
@@ -103,6 +105,8 @@ def profile(
         if not quiet:
             for path in (*written, *(path for path in (output, html) if path and path != STDOUT)):
                 note(f"wrote {path}")
+        if result.guard_error is not None:
+            raise CannotJudge(result.guard_error)
         if guard is not None and not written:
             note(f"--guard {guard}: not written; no transformation that a guarded model can hold helps enough")
     raise typer.Exit(FOUND if guard is not None and not written else CLEAN)
@@ -110,7 +114,9 @@ def profile(
 
 def _check(outputs: dict[str, str | None], inputs: list[str]) -> None:
     """Before the work: no output is an input or another output, and each can be written."""
-    from bdscan import atomic
+    from bdscan import destination
+    from bdscan.cli.outputs import check
+    from bdscan.deliver import guard_may_write
     from bdscan.errors import UsageError
 
     taken: dict[str, str] = {}
@@ -119,33 +125,30 @@ def _check(outputs: dict[str, str | None], inputs: list[str]) -> None:
             continue
         if path == STDOUT:
             raise UsageError(f"{option} -: names a file; only -o can go to stdout")
-        if any(os.path.exists(path) and os.path.exists(name) and os.path.samefile(path, name) for name in inputs):
-            raise UsageError(f"{option} {path}: this is an input and would be overwritten; choose another name")
-        real = os.path.realpath(path)
-        if real in taken:
-            raise UsageError(f"{option} {path}: {taken[real]} names the same file; choose another name")
-        taken[real] = option
-        if os.path.isdir(path):
-            raise UsageError(f"{option} {path}: this is a folder; name a file in it")
-        try:
-            atomic.probe(path)
-        except OSError as error:
-            raise UsageError(f"{option} {path}: cannot be written ({error.strerror}); choose another place") from None
+        writes = guard_may_write(path) if option == "--guard" else (path,)
+        for real in map(os.path.realpath, writes):
+            if real in taken:
+                raise UsageError(f"{option} {path}: {taken[real]} names the same file; choose another name")
+            taken[real] = option
+        if option == "--guard":
+            destination.check(option, path, writes, inputs)
+        else:
+            check(path, inputs, option)
 
 
 def _write(result: Profile, output: str | None, html: str | None) -> None:
-    from bdscan import atomic
+    from bdscan.cli.outputs import put
 
     text = result.model_dump_json(indent=1) + "\n"
     if html is not None:
         from bdscan.mitigate.page import render
 
-        atomic.write(html, render(result).encode())
+        put(html, render(result).encode(), "--html")
     if output == STDOUT:
         sys.stdout.buffer.write(text.encode())
         sys.stdout.buffer.flush()
     elif output is not None:
-        atomic.write(output, text.encode())
+        put(output, text.encode())
 
 
 def _show(result: Profile) -> None:

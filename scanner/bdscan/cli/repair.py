@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 HELP = """Repair a backdoored classifier with a few clean images, and verify the result.
 
 The triggers that a scan's JSON report names are unlearned; a trigger branch in an ONNX graph is cut, where no output on
-the clean images changes by it. The result is written in the model's own format only after
-it was scanned again; it is kept as OUTPUT.rejected if that scan still alarms or clean accuracy fell too far.
-OUTPUT.repair.json tells what was done and measured; --html makes a page of it, as does `bdscan render`.
+the clean images changes by it. The result is written in the model's own format (of a whole module, as a state_dict)
+only after it was scanned again; it is kept as OUTPUT.rejected if that scan still alarms or clean accuracy fell too far.
+OUTPUT.repair.json, or OUTPUT.rejected.repair.json, tells what was done and measured; --html makes a page of it, as does
+`bdscan render`.
 
 \b
 Examples:
@@ -74,7 +75,7 @@ def repair(
     with guarded(debug):
         from bdscan import api
         from bdscan.cli import progress
-        from bdscan.errors import UsageError
+        from bdscan.destination import file_name
 
         settings = api.make_repair_settings(
             model=model,
@@ -91,20 +92,16 @@ def repair(
             time_limit=time_limit,
             require_sandbox=require_sandbox,
             report=report,
-            name=os.path.basename(output),
+            name=file_name("--output", output),
             weaknesses=weaknesses,
             max_accuracy_drop=max_accuracy_drop,
         )
-        inputs = [model, samples, report, *(rules or ()), *((labels,) if labels else ())]
-        for name in inputs:
-            if os.path.exists(output) and os.path.exists(name) and os.path.samefile(output, name):
-                raise UsageError(f"--output {output}: this is an input and would be overwritten; choose another name")
         if html is not None:
-            _check_page(html, inputs, output)
+            _check_page(html, [model, samples, report, *(rules or ()), *((labels,) if labels else ())], output)
         with progress.shown(quiet, [model]) as shown, interrupted(keep_best) as enough:
             result, written = api.repair_to(settings, output, shown.watch(0), enough)
+        show(result)
         if not quiet:
-            show(result)
             for path in written:
                 note(f"wrote {path}")
         if html is not None:

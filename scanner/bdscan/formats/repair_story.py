@@ -112,13 +112,14 @@ def short(text: str) -> str:
     return shorten(visible(text), 60)
 
 
-def cut(done: Cut) -> str:
-    """What the cut was checked by."""
+def cut(done: Cut, trained: bool = False) -> str:
+    """What the cut was checked by; `trained` where weights were changed after it."""
     nodes = f"{done.removed} node{'' if done.removed == 1 else 's'}"
     return (
         f"On all {done.images} clean images, those held out among them, each of these values was the same, alone and "
-        f"in company. They are constants now, and the graph has {nodes} less. Every output on these images is bit by "
-        "bit what it was, as onnxruntime computes it, and the graph check finds no branch any more."
+        f"in company. They are constants now, and the graph has {nodes} less. Every output on these images "
+        + ("was, before weights were trained, " if trained else "is ")
+        + "bit by bit what it was, as onnxruntime computes it, and the graph check finds no branch any more."
     )
 
 

@@ -18,9 +18,11 @@ from bdscan.mitigate.catalogue import Transformation
 from bdscan.mitigate.linear import separated
 from bdscan.mitigate.outcome import Guard
 from bdscan.onnx import OnnxError, OnnxModel, run_onnxruntime
+from bdscan.repair.student import HALVES
 
 BATCH = 64
 MAX_DIFFERENCE = 1e-3  # of the largest output, as for a graph's own evaluation
+IN_HALF = 1e-2  # of a network in half precision, whose own rounding is a thousandth
 
 
 def check_name(name: str, kind: str) -> None:
@@ -57,7 +59,7 @@ def write_guard(intake: Intake, original: Path, path: Path, chosen: Transformati
     except OSError as error:
         raise CannotJudge(f"--guard: the guarded model cannot be written ({error.strerror})") from None
     relative = difference / max(1.0, largest)
-    if not relative <= MAX_DIFFERENCE:
+    if not relative <= (IN_HALF if any(p.dtype in HALVES for p in network.parameters()) else MAX_DIFFERENCE):
         raise CannotJudge(
             f"--guard: the written model differs from the transformation and the original by {difference:.1e} where "
             f"outputs reach {largest:.1e}; it was thrown away"

@@ -109,7 +109,7 @@ class Guard(Value):
 
 
 class Profile(Value):
-    """The report of one profile."""
+    """The report of one profile. `guard_error`: why an advised guard could not be written."""
 
     schema_version: Literal["1.0"] = "1.0"
     tool: Tool
@@ -121,6 +121,7 @@ class Profile(Value):
     effects: Annotated[tuple[Effect, ...], Field(max_length=1000)]
     advice: Advice
     guard: Guard | None = None
+    guard_error: Text | None = None
     not_measured: tuple[Text, ...] = ()
     isolation: Isolation
     settings: dict[str, str | int | float | bool | None]

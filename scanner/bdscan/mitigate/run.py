@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bdscan import __version__
 from bdscan.detectors.common import evenly
-from bdscan.errors import UsageError
+from bdscan.errors import CannotJudge, UsageError
 from bdscan.intake.classifier import Scannable
 from bdscan.intake.load import Intake, load
 from bdscan.mitigate.advice import advise
@@ -34,7 +34,8 @@ def run(settings: ProfileSettings, folder: str, progress: Progress) -> Profile:
 
     Raises:
         UsageError: the report names no trigger, or is not of this model.
-        CannotJudge: the model cannot be loaded, or its guarded form cannot be written or does not compute the same.
+        CannotJudge: the model cannot be loaded. Where only its guarded form cannot be written, or does not compute the
+            same, the profile says so.
     """
     began = time.perf_counter()
     report = read_report(settings.report, "--report")
@@ -68,6 +69,7 @@ def run(settings: ProfileSettings, folder: str, progress: Progress) -> Profile:
     before = max((each.success for each in profiles), key=lambda rate: rate.value)
     advice = advise(effects, before, settings.max_accuracy_drop, again, [each.family for each in profiles])
     chosen = by_text[advice.guard.effect.text] if advice.guard else None
+    guard, error = _guard(settings, folder, intake, chosen, progress)
     return Profile(
         tool=Tool(version=__version__),
         files=intake.subject.files,
@@ -77,7 +79,8 @@ def run(settings: ProfileSettings, folder: str, progress: Progress) -> Profile:
         triggers=tuple(profiles),
         effects=tuple(effects),
         advice=advice,
-        guard=_guard(settings, folder, intake, chosen, progress),
+        guard=guard,
+        guard_error=error,
         not_measured=(*left_out, *_without(subject.classifier.shape)),
         isolation=Isolation(level="none"),
         settings={
@@ -95,7 +98,7 @@ def _triggers(report: Report, weaknesses: bool) -> tuple[tuple[Planted, ...], tu
     """At most `MOST_TRIGGERS`, and what is said of the others."""
     found = named(report, weaknesses)
     if not found:
-        hint = "" if weaknesses else "; --weaknesses profiles natural weaknesses as well"
+        hint = "; --weaknesses profiles natural weaknesses as well" if not weaknesses and named(report, True) else ""
         raise UsageError(f"--report: it names no trigger to profile{hint}")
     more = len(found) - MOST_TRIGGERS
     return found[:MOST_TRIGGERS], (f"{more} more triggers of the report",) if more > 0 else ()
@@ -109,13 +112,17 @@ def _part(subject: Scannable, which: str, most: int) -> Images:
 
 def _guard(
     settings: ProfileSettings, folder: str, intake: Intake, chosen: Transformation | None, progress: Progress
-) -> Guard | None:
+) -> tuple[Guard | None, str | None]:
+    """The guard, or why there is none although one was advised."""
     if settings.guard is None or chosen is None:
-        return None
+        return None, None
     progress("guard", 0.0)
-    guard = write_guard(intake, Path(settings.model), Path(folder) / settings.guard, chosen)
+    try:
+        guard = write_guard(intake, Path(settings.model), Path(folder) / settings.guard, chosen)
+    except CannotJudge as error:
+        return None, str(error)
     progress("guard", 1.0)
-    return guard
+    return guard, None
 
 
 def _without(shape: tuple[int, int, int]) -> tuple[str, ...]:

@@ -70,6 +70,6 @@ def planted(report: Report, weaknesses: bool = False) -> tuple[Planted, ...]:
     if not found and not to_cut:
         raise UsageError(
             "--report: it names no trigger to unlearn"
-            + ("" if weaknesses else "; --weaknesses repairs natural weaknesses as well")
+            + ("; --weaknesses repairs natural weaknesses as well" if not weaknesses and named(report, True) else "")
         )
     return found

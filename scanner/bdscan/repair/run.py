@@ -10,10 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from bdscan import __version__
+from bdscan.deliver import SIDECAR
 from bdscan.errors import CannotJudge, UsageError
 from bdscan.intake.classifier import Classifier, Scannable
-from bdscan.intake.files import digest_of
+from bdscan.intake.files import combined_digest, digest_of
 from bdscan.intake.load import load
 from bdscan.onnx.prepare import parse
 from bdscan.onnx.write import write_model
@@ -25,7 +28,7 @@ from bdscan.repair.outcome import Accuracy, Cut, Repair, Round, TriggerEffect
 from bdscan.repair.planted import Planted, branches, planted
 from bdscan.repair.rounds import Enough, Plan, repair_weights
 from bdscan.repair.student import Student, frozen
-from bdscan.repair.write import write_like
+from bdscan.repair.write import MODULE, check_name, set_aside, write_like
 from bdscan.report import Report, Tool, Verdict
 from bdscan.saved import read_report
 from bdscan.settings import RepairSettings, Settings
@@ -50,6 +53,7 @@ def run(settings: RepairSettings, folder: str, progress: Progress, enough: Enoug
     intake = load(settings.scan)
     if intake.subject.digest != before.subject.digest:
         raise UsageError("--report: it is of another model than this file (the digests differ); scan this one first")
+    check_name(settings.name, intake.subject.format, settings.arch)
     progress("load", 1.0)
     subject = intake.scannable
     path = Path(folder) / settings.name
@@ -73,11 +77,15 @@ def run(settings: RepairSettings, folder: str, progress: Progress, enough: Enoug
         apart = distance(subject.classifier, repaired.classifier, *search, settings.seed, tick)
     after = scan(again(settings.scan, path), lambda stage, share: progress(f"scan {stage}", share))
     reasons = shortcomings(accuracy, settings.max_accuracy_drop, after)
+    if reasons:
+        path = set_aside(path)
+        after = of_file(after, path)
+    fewer = intake.samples.count if intake.samples.count < before.samples.count else None
     return Repair(
         tool=Tool(version=__version__),
         outcome="rejected" if reasons else "repaired",
         reasons=tuple(reasons),
-        summary=reasons[0] if reasons else _summary(effects, repaired.cut),
+        summary=reasons[0] if reasons else summary(effects, repaired, fewer, before),
         source=next(f for f in intake.subject.files if f.role == "model"),
         result=digest_of(path, "model"),
         report_digest=hashlib.sha256(Path(settings.report).read_bytes()).hexdigest(),
@@ -123,7 +131,7 @@ def mend(
     """Cut the branches that the report finds, unlearn the triggers that are left, and write the result to `path`."""
     if not branches(before):
         student, rounds = repair_weights(subject, triggers, Plan(), settings.seed, progress, enough)
-        write_like(student.network, Path(settings.model), path)
+        write_like(_finite(student).network, Path(settings.model), path)
         return Repaired(frozen(student), tuple(triggers), student, rounds)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # external weights cannot be written over themselves
         half = Path(folder) / path.name
@@ -136,8 +144,25 @@ def mend(
             write_model(path, parse(half), half)
             return Repaired(rest.classifier, cut=cut)
         student, rounds = repair_weights(rest, left, Plan(), settings.seed, progress, enough)
-        write_like(student.network, half, path)
+        write_like(_finite(student).network, half, path)
     return Repaired(frozen(student), left, student, rounds, cut)
+
+
+def _finite(student: Student) -> Student:
+    if not all(bool(torch.isfinite(weight).all()) for weight in student.weights):
+        raise CannotJudge("the training diverged (weights that are no numbers); nothing was written")
+    return student
+
+
+def of_file(scanned: Report, path: Path) -> Report:
+    """The report of a scan with the digests of the file as it is now named, where its weights file's name is part."""
+    files = [file for file in scanned.subject.files if file.role not in ("model", "sidecar")]
+    own = [digest_of(path, "model")]
+    if (sidecar := path.with_name(path.name + SIDECAR)).is_file():
+        own.append(digest_of(sidecar, "sidecar"))
+    digest = combined_digest(tuple(file for file in (*own, *files) if file.role in ("model", "sidecar", "arch")))
+    subject = scanned.subject.model_copy(update={"files": (*own, *files), "digest": digest})
+    return scanned.model_copy(update={"subject": subject})
 
 
 def still_working(subject: Scannable, triggers: Sequence[Planted]) -> tuple[Planted, ...]:
@@ -169,11 +194,24 @@ def shortcomings(accuracy: Accuracy, most_points: float, after: Report) -> list[
     return reasons
 
 
-def _summary(effects: Sequence[TriggerEffect], cut: Cut | None) -> str:
-    said = []
+def summary(effects: Sequence[TriggerEffect], repaired: Repaired, fewer: int | None, first: Report) -> str:
+    said, cut = [], repaired.cut
     if cut is not None:
-        said.append(f"The graph's branch was cut, and on all {cut.images} clean images every output is the original's.")
+        when = "and before weights were trained, " if repaired.rounds else ""
+        said.append(
+            f"The graph's branch was cut, and {when}on all {cut.images} clean images every output is the original's."
+        )
     if effects:
-        before, after = effects[0].before.value, effects[0].after.value
-        said.append(f"The first trigger's success fell from {before:.0%} to {after:.0%}.")
-    return " ".join([*said, "A new scan finds nothing."])
+        best = max(effects, key=lambda each: each.before.value)
+        said.append(
+            f"The success of the trigger to class {best.target.index} fell from {best.before.value:.0%} to"
+            f" {best.after.value:.0%}."
+            if best.before.value > WORKS
+            else "None of the triggers worked on the held-out images, before or after."
+        )
+    if first.subject.format == MODULE:
+        said.append("Written as a state_dict.")
+    said.append("A new scan finds nothing.")
+    if fewer is not None:
+        said.append(f"It had {fewer} clean images, the first scan {first.samples.count}: it sees less than that one.")
+    return " ".join(said)

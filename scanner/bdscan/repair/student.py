@@ -5,11 +5,14 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, replace
 
+import torch
 from torch import nn
 
 from bdscan.errors import CannotJudge
 from bdscan.intake.classifier import Classifier
 from bdscan.intake.presented import Presented
+
+HALVES = (torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,8 @@ class Student:
 
     Attributes:
         classifier: the same presentation over the copied network; in eval mode, so that batch normalisation keeps the
-            statistics it has: those of a few stamped images would be worse.
+            statistics it has: those of a few stamped images would be worse. In float32 where the original is in half
+            precision, in which Adam's steps vanish or overflow; what is written has the original's types.
         weights: the parameters that are trained.
     """
 
@@ -32,13 +36,16 @@ def student_of(classifier: Classifier) -> Student:
     own = classifier.forward
     if not isinstance(own, Presented) or not classifier.differentiable:
         raise CannotJudge("the model's weights cannot be trained here (no gradients); repair it where it was made")
-    network = copy.deepcopy(own.network).eval()
+    network, dtype = copy.deepcopy(own.network).eval(), own.dtype
+    halves = any(p.dtype in HALVES for p in network.parameters())
+    if halves and not isinstance(network, torch.jit.ScriptModule):  # a script's own casts stay as they are
+        network, dtype = network.float(), torch.float32
     for parameter in network.parameters():
         parameter.requires_grad_(parameter.is_floating_point())
     weights = tuple(p for p in network.parameters() if p.requires_grad)
     if not weights:
         raise CannotJudge("the file holds no float weights to train; repair the model it was made from")
-    twin = own.with_network(network, own.dtype)
+    twin = own.with_network(network, dtype)
     return Student(replace(classifier, forward=twin, module=network), network, weights)
 
 

@@ -11,13 +11,46 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from bdscan.errors import CannotJudge
+from bdscan.deliver import REJECTED, SIDECAR
+from bdscan.errors import CannotJudge, UsageError
 from bdscan.intake.allowed import allowed_globals
 from bdscan.intake.detect_format import Format, detect_format
 from bdscan.onnx import OnnxModel
+from bdscan.onnx.prepare import parse
+from bdscan.onnx.write import write_model
 
 MAX_DEPTH = 5
+SUFFIXES = {".onnx": "ONNX", ".safetensors": "safetensors"} | dict.fromkeys((".pt", ".pth", ".ts", ".ckpt"), "PyTorch")
+MODULE = "PyTorch module"
 State = dict[str, Tensor]
+
+
+def check_name(name: str, kind: str, arch: str | None) -> None:
+    """UsageError, before the work, where a model of this kind cannot be written under this name and read again."""
+    if kind == MODULE and arch is None:
+        raise UsageError(
+            "a repaired whole module is written as a state_dict, which needs its network: name it with --arch"
+            " file.py:factory"
+        )
+    family = "PyTorch" if kind.startswith("PyTorch") or kind == str(Format.TORCHSCRIPT) else kind
+    suffix = Path(name).suffix.lower()
+    if SUFFIXES.get(suffix, family) != family:
+        fitting = ", ".join(end for end, owner in SUFFIXES.items() if owner == family)
+        raise UsageError(
+            f"--output {name}: the repaired model is {kind} like the original; end its name with {fitting}"
+        )
+
+
+def set_aside(path: Path) -> Path:
+    """Give a rejected file the name that it will have, so that its weights file gets a name of its own; returns it."""
+    place = path.with_name(path.name + REJECTED)
+    if detect_format(path) is Format.ONNX:
+        write_model(place, parse(path), path)
+        path.unlink()
+        path.with_name(path.name + SIDECAR).unlink(missing_ok=True)
+    else:
+        path.rename(place)
+    return place
 
 
 def write_like(network: nn.Module, original: Path, path: Path) -> None:

@@ -1,0 +1,69 @@
+"""Where a repair or a profile may write: checked before the work, so that no input is ever replaced."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from bdscan import atomic
+from bdscan.errors import UsageError
+from bdscan.report import Report
+from bdscan.saved import read_report
+from bdscan.settings import ProfileSettings, RepairSettings
+
+
+def file_name(option: str, path: str) -> str:
+    """The last part of `path`. `UsageError` where it names no file."""
+    if path in ("", "-"):
+        raise UsageError(f"{option} {path!r}: name a file; a model is not written to stdout")
+    name = os.path.basename(path)
+    if not name:
+        raise UsageError(f"{option} {path}: names a folder; name a file in it")
+    return name
+
+
+def check_for(settings: RepairSettings | ProfileSettings, option: str, path: str, writes: tuple[str, ...]) -> None:
+    """`check` against every file that the settings name, and then against the weights files beside the model.
+
+    `UsageError` also where the report is none.
+    """
+    check(option, path, writes, inputs_of(settings))
+    check(option, path, writes, sidecars(read_report(settings.report, "--report"), settings.model))
+
+
+def inputs_of(settings: RepairSettings | ProfileSettings) -> tuple[str, ...]:
+    """The files that the user named."""
+    named = [settings.model, settings.samples, settings.report, settings.labels, settings.reference]
+    named += [settings.calibration, *settings.rules]
+    named += [(arch or "").rpartition(":")[0] for arch in (settings.arch, settings.reference_arch)]
+    return tuple(name for name in named if name)
+
+
+def sidecars(report: Report, model: str) -> tuple[str, ...]:
+    """The model's weights files: the report says how they are called, from the model's folder on."""
+    there, here = os.path.dirname(report.subject.path) or ".", os.path.dirname(model)
+    files = [file.path for file in report.subject.files if file.role == "sidecar"]
+    return tuple(os.path.join(here, os.path.relpath(path, there)) for path in files)
+
+
+def check(option: str, path: str, writes: Iterable[str], inputs: Iterable[str]) -> None:
+    """Before the work that ends in `writes`, which `option` with `path` leads to.
+
+    `UsageError` where one of them is an input, a folder or no regular file, or where nothing can be written.
+    """
+    taken = [name for name in inputs if os.path.exists(name)]
+    for each in writes:
+        if not os.path.lexists(each):
+            continue
+        if os.path.exists(each) and any(os.path.samefile(each, name) for name in taken):
+            what = "this is an input" if each == path else f"{each} is an input"
+            raise UsageError(f"{option} {path}: {what} and would be overwritten; choose another name")
+        if os.path.isdir(each):
+            what = "this is a folder; name a file in it" if each == path else f"{each} is a folder; choose another name"
+            raise UsageError(f"{option} {path}: {what}")
+        if os.path.exists(each) and not os.path.isfile(each):
+            raise UsageError(f"{option} {path}: {each} is no regular file; choose another name")
+    try:
+        atomic.probe(path)
+    except OSError as error:
+        raise UsageError(f"{option} {path}: cannot be written ({error.strerror}); choose another place") from None
