@@ -140,7 +140,7 @@ def test_a_name_or_a_format_that_could_not_be_read_again_is_said_before_the_work
     check_name("new.pt", "PyTorch module", "arch.py:net")
     with pytest.raises(UsageError, match=r"end its name with \.onnx"):
         check_name("new.pt", "ONNX", None)
-    with pytest.raises(UsageError, match=r"is TorchScript like the original; end its name with \.pt"):
+    with pytest.raises(UsageError, match=r"is TorchScript as well; end its name with \.pt"):
         check_name("new.safetensors", "TorchScript", None)
     with pytest.raises(UsageError, match="--arch"):
         check_name("new.pt", "PyTorch module", None)

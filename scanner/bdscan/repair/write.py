@@ -36,9 +36,7 @@ def check_name(name: str, kind: str, arch: str | None) -> None:
     suffix = Path(name).suffix.lower()
     if SUFFIXES.get(suffix, family) != family:
         fitting = ", ".join(end for end, owner in SUFFIXES.items() if owner == family)
-        raise UsageError(
-            f"--output {name}: the repaired model is {kind} like the original; end its name with {fitting}"
-        )
+        raise UsageError(f"--output {name}: the repaired model is {kind} as well; end its name with {fitting}")
 
 
 def set_aside(path: Path) -> Path:
