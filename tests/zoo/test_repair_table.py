@@ -20,8 +20,9 @@ from bdscan.zoo.baselines.channel_lipschitz import channel_lipschitz, lipschitz
 from bdscan.zoo.baselines.fine_pruning import activity, fine_pruning, last_convolution
 from bdscan.zoo.baselines.fine_tuning import fine_tuning
 from bdscan.zoo.known_trigger import KnownTrigger
+from bdscan.zoo.model_folder import read
 from bdscan.zoo.repair_markdown import page
-from bdscan.zoo.repair_table import Truth, nder, run, truth
+from bdscan.zoo.repair_table import Truth, images_for, nder, run, truth
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 TARGET = 8
@@ -167,3 +168,15 @@ def test_an_onnx_graph_has_no_layers_to_prune() -> None:
     onnx = load(Settings(model=str(FIXTURES / "clean-1.onnx"), samples=str(FIXTURES / "samples.npz"))).scannable
     with pytest.raises(CannotJudge, match="no convolution"):
         channel_lipschitz(onnx, 0)
+
+
+def test_a_folder_with_no_more_images_than_are_asked_for_keeps_half_to_measure(tmp_path: Path) -> None:
+    folder = model_folders.write(tmp_path / "clean-1", "clean-1")
+    with np.load(FIXTURES / "samples.npz") as archive:
+        np.savez(folder / "samples.npz", x=archive["x"], y=archive["y"])
+        most = int(np.bincount(archive["y"]).max())
+    model = read(folder)
+    given = images_for(model, tmp_path, most)
+    x, _ = given.others(2000, 0)
+    assert len(given.drawn) == len(x) == len(given.y) // 2
+    assert len(images_for(model, tmp_path, most // 2).drawn) == len(given.y) // 2

@@ -47,6 +47,12 @@ def page(table: dict[str, Any]) -> str:
             f"{table['threads']} threads of {table['cores']}, {table['cpu']}.\n",
             *([about, markdown_table(HEADER, lines)] if lines else []),
             *(["## Not repaired\n", "".join(notes)] if notes else []),
+            *(
+                f"`{row['name']}` has no other images than its folder's: {row['halved']} were given to the scan and the"
+                f" repair, as many measure.\n"
+                for row in rows
+                if row.get("halved")
+            ),
             *([section(clean)] if clean else []),
         ]
     )

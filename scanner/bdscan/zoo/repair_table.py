@@ -123,7 +123,7 @@ def run(
         if model.name in rows:
             note(f"{model.name}: there already")
             continue
-        clean = _clean(model, data, per_class)
+        clean = images_for(model, data, per_class)
         own = (
             repair_one(model, clean, seeds, threads)
             if model.truth == "backdoored"
@@ -138,9 +138,11 @@ def run(
     return {**header, "rows": [rows[name] for name in sorted(rows)]}
 
 
-def _clean(model: ModelFolder, data: Path, per_class: int) -> CleanImages:
+def images_for(model: ModelFolder, data: Path, per_class: int) -> CleanImages:
+    """Images to give, and others to measure with: where the folder has no more than are asked for, half of them."""
     if model.samples:
-        return own_samples(model, 0, per_class)
+        own = own_samples(model, 0, per_class)
+        return own if len(own.drawn) < len(own.y) else own_samples(model, 0, max(per_class // 2, 2))
     return as_trained(model, from_test_split(model.data, data, 0, per_class))
 
 
@@ -151,6 +153,8 @@ def repair_one(model: ModelFolder, clean: CleanImages, seeds: int, threads: int)
     if not known:
         return {**row, "note": "the card does not describe the true trigger exactly"}
     x, y = clean.others(IMAGES, 0)
+    if model.samples and len(clean.drawn) == len(y):
+        row["halved"] = len(y)
     images, labels = torch.from_numpy(x).permute(0, 3, 1, 2).float() / 255, torch.from_numpy(y)
     with tempfile.TemporaryDirectory() as scratch:
         samples = Path(scratch) / "samples.npz"
