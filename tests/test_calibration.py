@@ -15,9 +15,10 @@ from typer.testing import CliRunner
 from bdscan.calibration import ENOUGH, Reference, References, load_references
 from bdscan.cli.main import app
 from bdscan.errors import UsageError
+from bdscan.few_classes import LEVEL, held_to, is_several
 from bdscan.report import SamplesInfo, Subject
 from bdscan.resources import resource
-from bdscan.rules import FEW_CLASSES, describe_rules
+from bdscan.rules import describe_rules
 from bdscan.zoo import calibrate
 
 
@@ -135,17 +136,22 @@ def test_the_shipped_file_loads_and_describes_itself() -> None:
     assert shown.provisional == (shown.references < ENOUGH)
 
 
-@pytest.mark.parametrize("few, survey, least", [(False, "references", 99), (True, "few-references", ENOUGH)])
+SHIPPED = [(10, False, "references", 99), (3, True, "few-references", ENOUGH), (6, False, "several-references", ENOUGH)]
+
+
+@pytest.mark.parametrize("outputs, few, survey, least", SHIPPED)
 def test_the_shipped_references_are_those_of_the_committed_survey_and_of_the_shipped_rules(
-    tmp_path: Path, few: bool, survey: str, least: int
+    tmp_path: Path, outputs: int, few: bool, survey: str, least: int
 ) -> None:
     """The statistics of every clean network are in docs/accuracy: what is made of them again must be what ships."""
-    folder = resource("rules") / FEW_CLASSES if few else resource("rules")
+    folder = held_to(resource("rules"), outputs, few)
     shipped = json.loads((folder / "calibration" / "references.json").read_text())
     lines = Path(__file__).parents[1] / "docs" / "accuracy" / f"{survey}.jsonl"
-    again = calibrate.run([lines], tmp_path / "again.json", name="references", command="")
+    level = LEVEL if is_several(outputs) and not few else None
+    again = calibrate.run([lines], tmp_path / "again.json", name="references", level=level, command="")
     assert again["models"] == shipped["models"]
     assert len(shipped["models"]) >= least
+    assert outputs in {model["classes"] for model in shipped["models"]}, "of as many classes as they are for"
     rules = describe_rules(resource("rules"), few_classes=few)
     assert shipped["rules"] == rules.sha256, "by other rules there would be no p-value"
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bdscan import attest, pipeline
-from bdscan.few_classes import is_read
+from bdscan.few_classes import LEVEL, beyond, held_to, is_read
 from bdscan.report import Report
 from bdscan.resources import resource
 from bdscan.rules import describe_rules, load_rules
@@ -19,6 +20,9 @@ from bdscan.zoo.data import load
 from bdscan.zoo.settings import RECIPES
 from bdscan.zoo.settings import Settings as Model
 from bdscan.zoo.train import save, train
+
+sys.path.insert(0, str(Path(__file__).parent / "formats"))
+import sample
 
 ARCH = """
 from torch import nn
@@ -45,6 +49,23 @@ def test_only_what_a_rule_reads_is_looked_for():
     assert read[3] == {"inversion.sparse", "inversion.tone", "confirmation"}
     assert read[2] == read[3] - {"inversion.tone"}, "one of two classes may simply be the darker"
     assert is_read("sensitivity", rules, 2)
+
+
+def test_of_five_to_seven_classes_only_what_is_beyond_their_references_counts():
+    rules = resource("rules")
+    folders = {n: held_to(rules, n, few=n < 5).name for n in (2, 4, 5, 7, 8)}
+    assert folders == dict.fromkeys((2, 4), "few-classes") | dict.fromkeys((5, 7), "several-classes") | {8: rules.name}
+    alarms = [finding for finding in sample.backdoor().findings if not finding.weakness]
+    assert any(finding.target for finding in alarms)
+    assert beyond(alarms, LEVEL) == alarms
+    natural = beyond(alarms, 0.2)
+    for finding, before in zip(natural, alarms, strict=True):
+        if before.target is None:
+            assert finding == before, "what is about the whole model is no comparison of labels"
+        else:
+            assert (finding.weakness, finding.confirmed, finding.severity) == (True, False, "low")
+            assert "(p = 0.20)" in finding.message
+            assert "deploy" not in finding.remedy
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,11 @@ from typing import Final
 from bdscan import __version__
 from bdscan.calibration import load_references
 from bdscan.errors import UsageError
+from bdscan.few_classes import held_to
 from bdscan.intake.files import combined_digest, digest_of
 from bdscan.report import COMPARISON, FileDigest, Report
 from bdscan.resources import resource
-from bdscan.rules import FEW_CLASSES, decide, describe_rules
+from bdscan.rules import decide, describe_rules
 
 UNSIGNED: Final = (
     "This report is unsigned: anyone can write one. What matches shows which files and rules it speaks of, not who "
@@ -134,7 +135,7 @@ def _few(report: Report) -> bool:
 def _calibration(report: Report, own: str | None) -> Check:
     if report.settings.get("calibration") and own is None:
         return Check("calibration", Outcome.UNCHECKED, "give the --calibration of the scan to check it")
-    folder = resource("rules") / FEW_CLASSES if _few(report) else resource("rules")
+    folder = held_to(resource("rules"), len(report.subject.classes), _few(report))
     here = load_references(folder, own).sha256
     return _same(
         "calibration", report.calibration.sha256, here, "the report used another calibration than the one here"

@@ -77,6 +77,10 @@ class References:
         """
         if score is None or not self.models or budget != self.budget or rules not in (None, self.rules):
             return None
+        return self.rank(score, families)
+
+    def rank(self, score: float, families: frozenset[str] | None = None) -> float:
+        """The p-value whatever the budget was: for a decision that needs one."""
         return rank_p_value((m.score_of(families) for m in self.models), score)
 
     def describe(

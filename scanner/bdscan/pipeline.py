@@ -24,12 +24,12 @@ from bdscan.detectors.inversion.families import FAMILIES
 from bdscan.detectors.inversion.trigger import Candidate
 from bdscan.detectors.registry import CONFIRMED_BEFORE, DETECTORS, chosen
 from bdscan.errors import UsageError
-from bdscan.few_classes import is_read
+from bdscan.few_classes import beyond, held_to, is_read, is_several
 from bdscan.intake.classifier import Samples, Scannable
 from bdscan.intake.load import load
 from bdscan.intake.speed import fast
 from bdscan.resources import resource
-from bdscan.rules import FEW_CLASSES, decide, describe_rules, load_rules
+from bdscan.rules import decide, describe_rules, load_rules
 from bdscan.score import Found, families_of, margins, score
 from bdscan.settings import Settings
 from bdscan.stages import NEEDED, Compared, Progress, Story, compared, not_examined, not_looked, run_stage
@@ -42,7 +42,7 @@ def run(settings: Settings, progress: Progress) -> report.Report:
     """Scan one model. Raises UsageError and CannotJudge as the intake does; a detector's error is a failed stage."""
     began, started = time.perf_counter(), datetime.datetime.now(datetime.UTC)
     rules = load_rules(resource("rules"), settings.rules)
-    references = load_references(resource("rules"), settings.calibration)
+    own = load_references(resource("rules"), settings.calibration) if settings.calibration else None
     try:
         detectors = chosen(settings.detectors)
     except ValueError as error:
@@ -62,9 +62,9 @@ def run(settings: Settings, progress: Progress) -> report.Report:
     classes = len(set(subject.samples.labels.tolist()))
     against = compared(story, len(subject.classifier.classes), classes)
     few = against is not Compared.EACH_OTHER
+    references = own or load_references(held_to(resource("rules"), len(subject.classifier.classes), few))
     if few:
         rules = load_rules(resource("rules"), settings.rules, few_classes=True)
-        references = load_references(resource("rules") / FEW_CLASSES, settings.calibration)
     if against is Compared.NOTHING:
         rules = tuple(rule for rule in rules if not rule.few_classes)
     confirming = Confirming(story, subject, searching, rules, budget, progress)
@@ -87,10 +87,12 @@ def run(settings: Settings, progress: Progress) -> report.Report:
     ]
     needed = [name for name in NEEDED if against is not Compared.REFERENCES or is_read(name, rules, classes)]
     lacking = not_looked(story, needed, subject.classifier.graph is not None)
-    verdict = decide(findings, could_look=not lacking)
     used = describe_rules(resource("rules"), settings.rules, few_classes=few)
     statistics = tuple(s for m in story.measured.values() for s in m.statistics)
     near = margins(rules, story.confirmed, confirming.candidates(), statistics)
+    if not few and not used.own and is_several(len(subject.classifier.classes)):
+        findings = beyond(findings, references.rank(score(near) or 0.0, asked))
+    verdict = decide(findings, could_look=not lacking)
     statistics += tuple(margin_statistic(subject, found, value) for found, value in near.items())
     statistics += tuple(s for c in story.confirmed for s in confirmation_statistics(subject, c))
     if few:

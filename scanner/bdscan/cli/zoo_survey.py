@@ -91,13 +91,18 @@ def calibrate(
     out: Annotated[Path, typer.Option(metavar="FILE", help="The references as JSON.", show_default=False)],
     name: Annotated[str, typer.Option(help="What reports call them.")] = "references",
     note_text: Annotated[str, typer.Option("--note", metavar="TEXT", help="What reports are to say of them.")] = "",
+    level: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Alarms count only where no more than this share of the others score as high."),
+    ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an unexpected failure happened.")] = False,
 ) -> None:
     with guarded(debug):
         from bdscan.zoo.calibrate import run
         from bdscan.zoo.record import shown_command
 
-        table = run(files, out, name=name, note=note_text, command=shown_command(["bdscan zoo calibrate", *files]))
+        words: list[object] = ["bdscan zoo calibrate", *files, *([] if level is None else ["--level", level])]
+        table = run(files, out, name=name, note=note_text, level=level, command=shown_command(words))
         alarms = sum(model["alarm"] for model in table["models"])
         note(f"references: {len(table['models'])}, of which {alarms} alarm")
 

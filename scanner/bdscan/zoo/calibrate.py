@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bdscan.calibration import rank_p_value
 from bdscan.errors import UsageError
 from bdscan.report import COMPARISON
 from bdscan.saved import read_report
@@ -15,8 +16,13 @@ from bdscan.zoo.scan_table import ALARMS
 from bdscan.zoo.survey import Row, read, statistics
 
 
-def run(files: Sequence[Path], out: Path, *, name: str, note: str = "", command: str) -> dict[str, Any]:
+def run(
+    files: Sequence[Path], out: Path, *, name: str, note: str = "", level: float | None = None, command: str
+) -> dict[str, Any]:
     """Write the references and return them.
+
+    With a `level`, where an alarm is to count only beyond references, that of one counts as false only where no more
+    than this share of all the others score as high.
 
     Raises UsageError where a network is not clean, a scan ended with an error, or scans differ in budget or seed: a
     reference that is left out because it looked bad would make the rates better than they are.
@@ -35,6 +41,11 @@ def run(files: Sequence[Path], out: Path, *, name: str, note: str = "", command:
     if len(kinds) != 1:
         raise UsageError("the scans differ in budget, seed, images a class or rules; references need one of each")
     ((budget, seed, per_class, rules),) = kinds
+    models = [_model(row) for row in rows]
+    if level is not None:
+        for model in models:
+            others = [one["score"] for one in models if one is not model]
+            model["alarm"] = model["alarm"] and rank_p_value(others, model["score"]) <= level
     table = {
         "name": name,
         "note": f"Scanned at the {budget} budget. {note}".strip(),
@@ -45,7 +56,7 @@ def run(files: Sequence[Path], out: Path, *, name: str, note: str = "", command:
         "rules": rules,
         "dates": sorted({row["made"]["date"] for row in rows}),
         "versions": sorted({f"bdscan {row['made']['version']}" for row in rows}),
-        "models": [_model(row) for row in rows],
+        "models": models,
     }
     write_json(out, table)
     return table
