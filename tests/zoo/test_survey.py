@@ -175,6 +175,16 @@ def test_references_are_what_scans_read_and_alarms_stay_among_them(tmp_path: Pat
     assert found.p_value(0.8, "standard") == 2 / 3
 
 
+def test_where_alarms_count_beyond_references_only_the_furthest_are_false(tmp_path: Path) -> None:
+    rows = [row(f"ref-clean-{i}", "backdoor" if i > 35 else "clean", i / 10) for i in range(40)]
+    lines = write(tmp_path / "s.jsonl", *rows)
+    alarms = []
+    for level in (None, 0.05):
+        table = calibrate.run([lines], tmp_path / "x.json", name="mine", level=level, command="c")
+        alarms.append([model["score"] for model in table["models"] if model["alarm"]])
+    assert alarms == [[3.6, 3.7, 3.8, 3.9], [3.8, 3.9]], "of 39 others at most one scores as high as these"
+
+
 def test_reports_of_a_users_own_clean_models_are_references_too(tmp_path: Path, fixtures_dir: Path) -> None:
     settings = api.make_settings(
         model=str(fixtures_dir / "clean-1.onnx"),
@@ -186,6 +196,11 @@ def test_reports_of_a_users_own_clean_models_are_references_too(tmp_path: Path, 
     with pytest.raises(UsageError, match="--detectors"):
         calibrate.run([tmp_path / "ours.json"], tmp_path / "x.json", name="mine", command="c")
     whole = report.model_copy(update={"settings": report.settings | {"detectors": ()}})
+    three = whole.samples.model_copy(update={"per_class": (9, 9, 9, *[0] * 7)})
+    nothing = whole.model_copy(update={"samples": three, "lacking": ("comparison",)})
+    (tmp_path / "ours.json").write_text(nothing.model_dump_json())
+    with pytest.raises(UsageError, match="3 of 10 classes"):
+        calibrate.run([tmp_path / "ours.json"], tmp_path / "x.json", name="mine", command="c")
     (tmp_path / "ours.json").write_text(whole.model_dump_json())
     calibrate.run([tmp_path / "ours.json"], tmp_path / "calibration" / "x.json", name="mine", command="c")
     (one,) = load_references(tmp_path).models

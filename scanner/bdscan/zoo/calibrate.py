@@ -72,6 +72,9 @@ def _of_report(path: Path) -> Row:
     report = read_report(str(path))
     if report.settings.get("detectors"):
         raise UsageError(f"{path}: scanned with --detectors; references are scanned with all")
+    have, outputs = sum(count > 0 for count in report.samples.per_class), len(report.subject.classes)
+    if COMPARISON in report.lacking and have < outputs:
+        raise UsageError(f"{path}: its samples were of {have} of {outputs} classes, so that nothing could be compared")
     return {
         "name": path.stem,
         "truth": "clean",
