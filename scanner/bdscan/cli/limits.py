@@ -30,7 +30,8 @@ A silence can be wrong
   those of the searched families, networks that are not image classifiers, and what differs between the file you
   scanned and the one you deploy. Few or unusual clean images make every answer weaker. With images of fewer than
   five classes triggers cannot be compared with each other: few are found (3 of 22 backdoored networks, with 0 of 30
-  clean ones alarming), and a silence is inconclusive.
+  clean ones alarming), and a silence is inconclusive. With five to seven outputs an alarm counts only beyond those
+  of clean networks of as few: 10 of 19 backdoored networks are found, 1 of 30 clean ones raises a false alarm.
 
 How often
   On networks that no rule was made on, with ten clean images a class: 8 of 101 clean ones raised a false alarm
