@@ -10,10 +10,9 @@ from pathlib import Path
 from bdscan import atomic
 from bdscan.errors import CannotJudge
 from bdscan.mitigate.outcome import Guard
-from bdscan.repair.outcome import Repair
+from bdscan.repair.outcome import ACCOUNT, REJECTED, SIDECAR, Repair
 from bdscan.report import FileDigest
 
-SIDECAR, REJECTED, ACCOUNT = ".data", ".rejected", ".repair.json"
 SPARE = 16 * 2**20  # bytes that a repaired file may be larger than the original: alignment, zip overhead
 
 

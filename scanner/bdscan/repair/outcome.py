@@ -12,6 +12,9 @@ from bdscan.report import Count, Digest, FileDigest, Label, Name, Report, Share,
 Images = Annotated[int, Field(ge=0, le=10**9)]
 SIGNIFICANT: Final = 0.05  # of the paired test: a drop of clean accuracy with a smaller p is no chance
 
+# What names of files end in: weights beside an ONNX graph, a result that failed its own check, the account.
+SIDECAR, REJECTED, ACCOUNT = ".data", ".rejected", ".repair.json"
+
 
 class Rate(Value):
     """`hits` of `n`."""

@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 
 from bdscan import __version__
-from bdscan.deliver import SIDECAR
 from bdscan.errors import CannotJudge, UsageError
 from bdscan.intake.classifier import Classifier, Scannable
 from bdscan.intake.files import combined_digest, digest_of
@@ -24,7 +23,7 @@ from bdscan.pipeline import run as scan
 from bdscan.repair import measure
 from bdscan.repair.branch import cut_out
 from bdscan.repair.distance import distance
-from bdscan.repair.outcome import Accuracy, Cut, Repair, Round, TriggerEffect
+from bdscan.repair.outcome import SIDECAR, Accuracy, Cut, Repair, Round, TriggerEffect
 from bdscan.repair.planted import Planted, branches, planted
 from bdscan.repair.rounds import Enough, Plan, repair_weights
 from bdscan.repair.student import Student, frozen

@@ -11,13 +11,13 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from bdscan.deliver import REJECTED, SIDECAR
 from bdscan.errors import CannotJudge, UsageError
 from bdscan.intake.allowed import allowed_globals
 from bdscan.intake.detect_format import Format, detect_format
 from bdscan.onnx import OnnxModel
 from bdscan.onnx.prepare import parse
 from bdscan.onnx.write import write_model
+from bdscan.repair.outcome import REJECTED, SIDECAR
 
 MAX_DEPTH = 5
 SUFFIXES = {".onnx": "ONNX", ".safetensors": "safetensors"} | dict.fromkeys((".pt", ".pth", ".ts", ".ckpt"), "PyTorch")
