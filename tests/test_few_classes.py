@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bdscan import attest, pipeline
+from bdscan.calibration import References
 from bdscan.few_classes import LEVEL, beyond, held_to, is_read
 from bdscan.report import Report
 from bdscan.resources import resource
@@ -68,32 +69,47 @@ def test_of_five_to_seven_classes_only_what_is_beyond_their_references_counts():
             assert "deploy" not in finding.remedy
 
 
-@pytest.fixture(scope="module")
-def three(tmp_path_factory) -> Path:
-    """Networks of three digits, one of them with a planted patch, and ten images of each."""
-    folder = tmp_path_factory.mktemp("three")
-    (folder / "arch.py").write_text(ARCH)
+def planted(folder: Path, classes: str, target: int) -> Path:
+    """Networks of some digits, one of them with a planted patch, and ten images of each."""
+    count = len(classes.split(","))
+    source = ARCH.replace("Linear(48, 3)", f"Linear(48, {count})")
+    (folder / "arch.py").write_text(source)
     namespace: dict = {}
-    exec(ARCH, namespace)
-    data = load("digits[1,4,7]")
-    rows = np.concatenate([np.flatnonzero(data.y_test == label)[:10] for label in range(3)])
+    exec(source, namespace)
+    data = load(f"digits[{classes}]")
+    rows = np.concatenate([np.flatnonzero(data.y_test == label)[:10] for label in range(count)])
     np.savez(folder / "samples.npz", x=data.x_test[rows], y=data.y_test[rows])
     from bdscan.zoo import networks
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(networks, "digits_three", namespace["net"], raising=False)
-        for name, attack in (("clean", None), ("patch", BadNets(target=2, size=2))):
-            model = Model(
-                name=name, data="digits[1,4,7]", network="digits_three", attack=attack, recipe=RECIPES["digits_cnn"]
-            )
+        patch.setattr(networks, "digits_some", namespace["net"], raising=False)
+        for name, attack in (("clean", None), ("patch", BadNets(target=target, size=2))):
+            model = Model(name=name, data=data.name, network="digits_some", attack=attack, recipe=RECIPES["digits_cnn"])
             save(train(model, data), folder / name)
     return folder
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory) -> Path:
+    return planted(tmp_path_factory.mktemp("three"), "1,4,7", 2)
 
 
 def scan(folder: Path, name: str, **options) -> Report:
     arch = f"{folder / 'arch.py'}:net"
     values = {"model": str(folder / name / "weights.pt"), "samples": str(folder / "samples.npz"), "arch": arch}
     return pipeline.run(Settings.model_validate(values | options), lambda stage, share: None)
+
+
+def test_a_planted_patch_among_six_classes_alarms_where_it_is_beyond_their_references(tmp_path, monkeypatch):
+    planted(tmp_path, "0,1,3,4,7,9", 2)
+    for p, verdict in ((LEVEL, "backdoor"), (0.3, "clean")):
+        monkeypatch.setattr(References, "rank", lambda self, score, families=None, p=p: p)
+        report = scan(tmp_path, "patch")
+        assert report.verdict == verdict
+        assert report.calibration.name == "five to seven classes"
+        found = [finding for finding in report.findings if finding.rule == "BD101"]
+        assert found
+        assert {finding.weakness for finding in found} == {verdict == "clean"}
 
 
 def test_a_planted_patch_among_three_classes_is_found_and_the_report_says_what_it_was_held_to(three: Path):

@@ -5,7 +5,6 @@ This shows which files a report speaks of. It does not show who wrote it: a repo
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,6 +13,7 @@ from typing import Final
 
 from bdscan import __version__
 from bdscan.calibration import load_references
+from bdscan.destination import beside
 from bdscan.errors import UsageError
 from bdscan.few_classes import held_to
 from bdscan.intake.files import combined_digest, digest_of
@@ -98,7 +98,7 @@ def _place(claimed: FileDigest, report: Report, model: str, arch: str | None) ->
         file = (arch or "").rpartition(":")[0] or arch
         return Path(file) if file else None
     folder = Path(model).parent
-    place = folder / os.path.relpath(claimed.path, os.path.dirname(report.subject.path) or ".")
+    place = Path(beside(report, claimed.path, model))
     return place if place.resolve().is_relative_to(folder.resolve()) else None
 
 

@@ -40,14 +40,27 @@ def inputs_of(settings: RepairSettings | ProfileSettings) -> tuple[str, ...]:
 
 
 def sidecars(report: Report, model: str) -> tuple[str, ...]:
-    """The model's weights files: the report says how they are called, from the model's folder on."""
-    there, here = os.path.dirname(report.subject.path) or ".", os.path.dirname(model)
-    files = [file.path for file in report.subject.files if file.role == "sidecar"]
-    return tuple(os.path.join(here, os.path.relpath(path, there)) for path in files)
+    """The model's weights files."""
+    return tuple(beside(report, file.path, model) for file in report.subject.files if file.role == "sidecar")
 
 
-def check(option: str, path: str, writes: Iterable[str], inputs: Iterable[str]) -> None:
+def beside(report: Report, path: str, model: str) -> str:
+    """Where a file of the report lies that went with its model when that became `model`."""
+    return os.path.join(os.path.dirname(model), os.path.relpath(path, os.path.dirname(report.subject.path) or "."))
+
+
+def is_device(path: str) -> bool:
+    """Whether `path` is there and no regular file (/dev/null, a pipe): nothing to put in its place."""
+    return os.path.exists(path) and not os.path.isfile(path)
+
+
+def check(option: str, path: str, writes: Iterable[str], inputs: Iterable[str], *, devices: bool = False) -> None:
     """Before the work that ends in `writes`, which `option` with `path` leads to.
+
+    Only a file made in a folder shows that one can be (permissions, read-only mounts, quotas), so one is made.
+
+    Args:
+        devices: whether `path` may be /dev/null or a pipe, which is written into and stays.
 
     `UsageError` where one of them is an input, a folder or no regular file, or where nothing can be written.
     """
@@ -61,9 +74,12 @@ def check(option: str, path: str, writes: Iterable[str], inputs: Iterable[str]) 
         if os.path.isdir(each):
             what = "this is a folder; name a file in it" if each == path else f"{each} is a folder; choose another name"
             raise UsageError(f"{option} {path}: {what}")
-        if os.path.exists(each) and not os.path.isfile(each):
+        if is_device(each) and not devices:
             raise UsageError(f"{option} {path}: {each} is no regular file; choose another name")
     try:
-        atomic.probe(path)
+        if is_device(path):
+            os.close(os.open(path, os.O_WRONLY))
+        else:
+            atomic.probe(path)
     except OSError as error:
         raise UsageError(f"{option} {path}: cannot be written ({error.strerror}); choose another place") from None

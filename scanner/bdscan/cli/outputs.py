@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bdscan import atomic
+from bdscan import atomic, destination
 from bdscan.errors import UsageError
 from bdscan.formats import FORMATS, format_for, render
 from bdscan.repair.outcome import Repair
@@ -39,7 +39,7 @@ def plan(
         if targets.count(target) > 1:
             raise UsageError(f"-o {output.path}: named twice; give each report its own file")
         if output.path != STDOUT:
-            check(output.path, inputs, option)
+            destination.check(option, output.path, [output.path], inputs, devices=True)
     return outputs
 
 
@@ -57,7 +57,7 @@ def write(report: Report | Repair, outputs: Sequence[Output]) -> None:
 def put(path: str, content: bytes, option: str = "-o") -> None:
     """Write the file whole or not at all; `UsageError`, beginning with `option`, where that fails."""
     try:
-        if _is_device(path):
+        if destination.is_device(path):
             Path(path).write_bytes(content)
         else:
             atomic.write(path, content)
@@ -84,24 +84,3 @@ def _format(path: str, format_name: str | None) -> str:
         if format_name is None:
             raise UsageError(f"-o {path}: {error}") from None
         return format_name
-
-
-def check(path: str, inputs: Iterable[str], option: str) -> None:
-    """Try it: only a file made in that folder shows that one can be (permissions, read-only mounts, quotas)."""
-    for name in inputs:
-        if os.path.exists(path) and os.path.exists(name) and os.path.samefile(path, name):
-            raise UsageError(f"{option} {path}: this is an input and would be overwritten; choose another name")
-    if os.path.isdir(path):
-        raise UsageError(f"{option} {path}: this is a folder; name a file in it")
-    try:
-        if _is_device(path):
-            os.close(os.open(path, os.O_WRONLY))
-        else:
-            atomic.probe(path)
-    except OSError as error:
-        raise UsageError(f"{option} {path}: cannot be written ({error.strerror}); choose another place") from None
-
-
-def _is_device(path: str) -> bool:
-    """Whether `path` is there and no regular file (/dev/null, a pipe): nothing to put in its place."""
-    return os.path.exists(path) and not os.path.isfile(path)

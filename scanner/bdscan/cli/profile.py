@@ -115,7 +115,6 @@ def profile(
 def _check(outputs: dict[str, str | None], inputs: list[str]) -> None:
     """Before the work: no output is an input or another output, and each can be written."""
     from bdscan import destination
-    from bdscan.cli.outputs import check
     from bdscan.deliver import guard_may_write
     from bdscan.errors import UsageError
 
@@ -130,10 +129,7 @@ def _check(outputs: dict[str, str | None], inputs: list[str]) -> None:
             if real in taken:
                 raise UsageError(f"{option} {path}: {taken[real]} names the same file; choose another name")
             taken[real] = option
-        if option == "--guard":
-            destination.check(option, path, writes, inputs)
-        else:
-            check(path, inputs, option)
+        destination.check(option, path, writes, inputs, devices=option != "--guard")
 
 
 def _write(result: Profile, output: str | None, html: str | None) -> None:

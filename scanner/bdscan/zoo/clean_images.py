@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from bdscan.errors import UsageError
 from bdscan.zoo.attacks import from_spec
@@ -35,6 +37,11 @@ class CleanImages:
         rest = np.setdiff1d(np.arange(len(self.y)), self.drawn)
         rows = np.sort(np.random.default_rng((seed, 1)).permutation(rest)[:count])
         return self.x[rows], self.y[rows]
+
+    def to_measure(self, count: int, seed: int) -> tuple[Tensor, Tensor]:
+        """The same as a classifier takes them: (N,C,H,W) in [0,1], and (N,)."""
+        x, y = self.others(count, seed)
+        return torch.from_numpy(x).permute(0, 3, 1, 2).float() / 255, torch.from_numpy(y)
 
 
 def from_test_split(data: str, folder: Path, seed: int, per_class: int = PER_CLASS) -> CleanImages:

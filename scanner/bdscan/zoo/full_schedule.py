@@ -6,7 +6,6 @@ both get P1's schedule, 1000 epochs of 100 images in batches of 32 a label: whet
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -19,7 +18,6 @@ from torch import Tensor
 
 from bdscan.detectors.inversion.universal import FIRST
 from bdscan.detectors.robust import Array
-from bdscan.errors import UsageError
 from bdscan.intake.classifier import Classifier
 from bdscan.intake.load import load
 from bdscan.intake.speed import fast
@@ -29,7 +27,7 @@ from bdscan.zoo.baselines.at_our_budget import published_inversion
 from bdscan.zoo.clean_images import CleanImages, as_trained, from_test_split, redrawn
 from bdscan.zoo.fidelity import scan_settings
 from bdscan.zoo.model_folder import ModelFolder, find
-from bdscan.zoo.record import made, markdown_table, number, write_json, write_text
+from bdscan.zoo.record import kept_rows, made, markdown_table, number, write_json, write_text
 from bdscan.zoo.scan_table import scan_one
 from bdscan.zoo.survey import statistics
 
@@ -56,7 +54,8 @@ def run(
     Raises UsageError where a folder has no network, data is missing, or `out` is another table or another schedule's.
     """
     how = {"seed": seed, "epochs": epochs}
-    header, rows = made(command, **how, threads=threads), _kept(out, how)
+    header = made(command, **how, threads=threads)
+    rows = {row["name"]: row for row in kept_rows(out, how, "seed or schedule", "name another file")}
     table: dict[str, Any] = {**header, "rows": list(rows.values())}
     for model in find(folders):
         if model.name in rows:
@@ -129,19 +128,6 @@ def _timed(sizes: Callable[[], Array]) -> Row:
         "sizes": [float(f"{size:.6g}") for size in found],
         "seconds": round(time.perf_counter() - began, 1),
     }
-
-
-def _kept(out: Path, how: Row) -> dict[str, Row]:
-    if not out.exists():
-        return {}
-    try:
-        table = json.loads(out.read_text())
-        same, rows = all(table[key] == value for key, value in how.items()), {row["name"]: row for row in table["rows"]}
-    except (ValueError, KeyError, TypeError):
-        raise UsageError(f"{out}: not a table of this command; remove it or name another file") from None
-    if not same:
-        raise UsageError(f"{out}: made with another seed or schedule; name another file")
-    return rows
 
 
 def page(table: Row) -> str:

@@ -7,11 +7,8 @@ the network's own scan reports.
 from __future__ import annotations
 
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from bdscan import api
 from bdscan.errors import CannotJudge, UsageError
@@ -21,6 +18,7 @@ from bdscan.zoo.clean_images import CleanImages
 from bdscan.zoo.fidelity import scan_settings
 from bdscan.zoo.model_folder import ModelFolder
 from bdscan.zoo.record import markdown_table, number, without_folders
+from bdscan.zoo.repair_command import repaired
 
 Row = dict[str, Any]
 IMAGES = 2000
@@ -39,30 +37,23 @@ HEADER = (
 def harden_one(model: ModelFolder, clean: CleanImages, threads: int) -> Row:
     """One clean network's row; `note` says why there is nothing to unlearn."""
     row: Row = {"name": model.name, "data": model.data, "truth": "clean"}
-    x, y = clean.others(IMAGES, 0)
-    images, labels = torch.from_numpy(x).permute(0, 3, 1, 2).float() / 255, torch.from_numpy(y)
+    images, labels = clean.to_measure(IMAGES, 0)
     with tempfile.TemporaryDirectory() as place:
         scratch = Path(place)
-        samples, saved = scratch / "samples.npz", scratch / "report.json"
+        samples = scratch / "samples.npz"
         clean.write_drawn(samples)
         settings = scan_settings(model.weights, samples, model.arch(scratch), "standard", 0, threads)
         try:
             report = api.run(settings)
             row["verdict"] = report.verdict.value
             row["weaknesses"] = sum(finding.weakness for finding in report.findings)
-            saved.write_text(report.model_dump_json())
-            output = scratch / f"repaired{Path(settings.model).suffix}"
-            began = time.perf_counter()
-            options = {**settings.model_dump(), "report": str(saved), "name": output.name, "weaknesses": True}
-            repair, written = api.repair_to(api.make_repair_settings(**options), str(output))
-            row["command_seconds"] = round(time.perf_counter() - began, 1)
+            repair, again = repaired(row, settings, report, scratch, weaknesses=True)
         except (UsageError, CannotJudge) as error:
             return {**row, "note": without_folders(str(error))[:300]}
-        row["outcome"], row["reasons"] = repair.outcome, [without_folders(text) for text in repair.reasons]
         row["distance"] = None if repair.distance is None else repair.distance.model_dump()
         with deterministic(settings):
-            for when, file in (("before", settings.model), ("after", written[0])):
-                classifier = load(settings.model_copy(update={"model": file})).scannable.classifier
+            for when, which in (("before", settings), ("after", again)):
+                classifier = load(which).scannable.classifier
                 row[when] = float((classifier.predict(images).argmax(1) == labels).float().mean())
     return row
 

@@ -6,7 +6,6 @@ gets those and nothing else; its recovered triggers are measured on test images 
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 import time
@@ -30,7 +29,7 @@ from bdscan.zoo.clean_images import CleanImages, as_trained, from_test_split
 from bdscan.zoo.known_trigger import KnownTrigger, known_triggers
 from bdscan.zoo.model_folder import ModelFolder, find
 from bdscan.zoo.p4_markdown import page
-from bdscan.zoo.record import made, without_folders, write_json, write_text
+from bdscan.zoo.record import kept_rows, made, without_folders, write_json, write_text
 
 Row = dict[str, Any]
 Rows = dict[tuple[str, str], Row]  # by network and method
@@ -64,7 +63,9 @@ def run(
     if len({key(model) for model in models}) < len(models):
         raise UsageError(f"more than one network for a row of P4's: {', '.join(m.name for m in models)}; use --only")
     table = made(command, seed=seed, threads=threads, images=IMAGES)
-    rows = _kept(out, seed) if resume else {}
+    how = {"seed": seed, "images": IMAGES}
+    before = kept_rows(out, how, "seed or number of images", "leave --resume out to begin again") if resume else []
+    rows = {(row["name"], row.get("method", "")): row for row in before if "error" not in row}
     _warm_up()
     images = {name: from_test_split(name, data, seed) for name in {model.data for model in models}}
     for model in models:
@@ -100,8 +101,7 @@ def _measured(model: ModelFolder, clean: CleanImages, methods: Sequence[str], se
     """One row for each method, as they come."""
     if not methods:
         return
-    x, y = clean.others(IMAGES, seed)
-    images, labels = torch.from_numpy(x).permute(0, 3, 1, 2).float() / 255, torch.from_numpy(y)
+    images, labels = clean.to_measure(IMAGES, seed)
     with tempfile.TemporaryDirectory() as scratch:
         samples = Path(scratch) / "samples.npz"
         clean.write_drawn(samples)
@@ -160,18 +160,4 @@ def triggers(
             same = fidelity.compare(classifier, images, labels, true, "recovered", found.stamps[true.target])
             numbers = {name: value for name, value in asdict(same).items() if name != "family"}
             rows.append({"target": true.target, **dict(zip(numbers, floats(list(numbers.values())), strict=True))})
-    return rows
-
-
-def _kept(out: Path, seed: int) -> Rows:
-    if not out.exists():
-        return {}
-    try:
-        before = json.loads(out.read_text())
-        same = before["seed"] == seed and before["images"] == IMAGES
-        rows = {(row["name"], row["method"]): row for row in before["rows"] if "error" not in row}
-    except (ValueError, KeyError, TypeError):
-        raise UsageError(f"{out}: not a table of this command; remove it, or leave --resume out") from None
-    if not same:
-        raise UsageError(f"{out}: made with another seed or number of images; leave --resume out to begin again")
     return rows

@@ -7,13 +7,14 @@ import json
 import os
 import platform
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from bdscan import __version__
+from bdscan.errors import UsageError
 
 FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/:'\"]+/)+(?=[^\s/:'\"]+)")
 
@@ -61,6 +62,26 @@ def write_text(path: Path, text: str) -> None:
     part = path.with_name(f".{path.name}.part")
     part.write_text(text)
     part.replace(path)
+
+
+def kept_rows(out: Path, how: Mapping[str, Any], differs: str, instead: str) -> list[dict[str, Any]]:
+    """The rows of a table that a run goes on with; none where there is no file.
+
+    UsageError, which ends in `instead`, for what is no table, and for one that differs in `how` it was made.
+    """
+    if not out.exists():
+        return []
+    try:
+        table = json.loads(out.read_text())
+        same = all(table[key] == value for key, value in how.items())
+        rows = [dict(row) for row in table["rows"]]
+        if any("name" not in row for row in rows):
+            raise KeyError("name")
+    except (ValueError, KeyError, TypeError):
+        raise UsageError(f"{out}: not a table of this command; remove it, or {instead}") from None
+    if not same:
+        raise UsageError(f"{out}: made with another {differs}; {instead}")
+    return rows
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

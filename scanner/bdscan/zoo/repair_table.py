@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,6 +37,7 @@ from bdscan.zoo.hardened import harden_one
 from bdscan.zoo.known_trigger import KnownTrigger, known_triggers
 from bdscan.zoo.model_folder import ModelFolder, find
 from bdscan.zoo.record import made, without_folders, write_json, write_text
+from bdscan.zoo.repair_command import repaired
 from bdscan.zoo.repair_markdown import page
 
 Row = dict[str, Any]
@@ -152,10 +152,9 @@ def repair_one(model: ModelFolder, clean: CleanImages, seeds: int, threads: int)
     known = known_triggers(model)
     if not known:
         return {**row, "note": "the card does not describe the true trigger exactly"}
-    x, y = clean.others(IMAGES, 0)
-    if model.samples and len(clean.drawn) == len(y):
-        row["halved"] = len(y)
-    images, labels = torch.from_numpy(x).permute(0, 3, 1, 2).float() / 255, torch.from_numpy(y)
+    images, labels = clean.to_measure(IMAGES, 0)
+    if model.samples and len(clean.drawn) == len(labels):
+        row["halved"] = len(labels)
     with tempfile.TemporaryDirectory() as scratch:
         samples = Path(scratch) / "samples.npz"
         clean.write_drawn(samples)
@@ -186,16 +185,9 @@ def _repairs(
     known: Sequence[KnownTrigger],
     seeds: int,
 ) -> list[Truth]:
-    saved, output = scratch / "report.json", scratch / f"repaired{Path(settings.model).suffix}"
-    saved.write_text(report.model_dump_json())
     triggers = planted(report)
-    began = time.perf_counter()
-    options = {**settings.model_dump(), "report": str(saved), "name": output.name}
-    repair, written = api.repair_to(api.make_repair_settings(**options), str(output))
-    row["command_seconds"] = round(time.perf_counter() - began, 1)
-    row["outcome"], row["reasons"] = repair.outcome, [without_folders(text) for text in repair.reasons]
+    repair, again = repaired(row, settings, report, scratch)
     row["relearn"] = None if repair.relearn is None else repair.relearn.model_dump()
-    again = settings.model_copy(update={"model": written[0]})
     with deterministic(settings):
         found = [truth(load(again).scannable.classifier, images, labels, known)]
         for seed in range(1, seeds if repair.rounds else 1):  # a cut draws nothing

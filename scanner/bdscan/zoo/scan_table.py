@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from bdscan.report import Finding, Report, Statistic
 from bdscan.zoo import fidelity
 from bdscan.zoo.clean_images import CleanImages, as_trained, from_test_split, own_samples
 from bdscan.zoo.model_folder import ModelFolder, find
-from bdscan.zoo.record import made, without_folders, write_json, write_text
+from bdscan.zoo.record import kept_rows, made, without_folders, write_json, write_text
 from bdscan.zoo.scan_markdown import page
 
 Row = dict[str, Any]
@@ -49,7 +48,9 @@ def run(
     """
     models = find(folders, only)
     header = made(command, budget=budget, seed=seed, threads=threads)
-    rows = _kept(out, budget, seed) if resume else {}
+    how = {"budget": budget, "seed": seed}
+    before = kept_rows(out, how, "budget or seed", "leave --resume out to begin again") if resume else []
+    rows = {row["name"]: row for row in before if row.get("verdict") != "error"}
     images: dict[str, CleanImages] = {}
     for model in sorted(models, key=lambda m: m.data):
         if model.name in rows:
@@ -177,20 +178,6 @@ def _found(first: Finding | None) -> Row:
         "found_sources": [source.index for source in first.sources],
         "asr": asr,
     }
-
-
-def _kept(out: Path, budget: str, seed: int) -> dict[str, Row]:
-    if not out.exists():
-        return {}
-    try:
-        table = json.loads(out.read_text())
-        same = (table["budget"], table["seed"]) == (budget, seed)
-        rows = {row["name"]: row for row in table["rows"] if row["verdict"] != "error"}
-    except (ValueError, KeyError, TypeError):
-        raise UsageError(f"{out}: not a table of this command; remove it, or leave --resume out") from None
-    if not same:
-        raise UsageError(f"{out}: made with another budget or seed; leave --resume out to begin again")
-    return rows
 
 
 def _write(out: Path, markdown: Path | None, header: dict[str, Any], rows: dict[str, Row]) -> dict[str, Any]:
