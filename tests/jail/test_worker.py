@@ -15,6 +15,7 @@ NO_MEMORY = "the scan ran out of memory; give it more with --memory-gb"
         (CannotJudge("NaN"), "judge", "NaN"),
         (MemoryError(), "judge", NO_MEMORY),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "judge", NO_MEMORY),
+        (ImportError("a.so: failed to map segment from shared object"), "judge", NO_MEMORY),
         (KeyError("boom"), "internal", "KeyError: 'boom'"),
         (RuntimeError("first\nsecond"), "internal", "RuntimeError: first"),
         (ValueError(), "internal", "ValueError: no message"),

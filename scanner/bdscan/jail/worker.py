@@ -30,7 +30,14 @@ from bdscan.settings import ProfileSettings, RepairSettings, Settings
 
 SETTINGS_LENGTH: Final = 1_000_000
 BETWEEN_STEPS: Final = 0.05  # seconds: a loop may report every iteration, a terminal needs twenty a second
-NO_MEMORY: Final = ("can't allocate memory", "out of memory", "bad_alloc", "bad allocation", "cannot allocate memory")
+NO_MEMORY: Final = (
+    "can't allocate memory",
+    "out of memory",
+    "bad_alloc",
+    "bad allocation",
+    "cannot allocate memory",
+    "failed to map segment",  # a library that no longer fits
+)
 
 
 def main() -> int:
