@@ -2,8 +2,9 @@
 
 Once the stamps at hand are unlearned their loss is nothing, and training stops moving; the true trigger, which they
 only resemble, may still work on a few images. Further along the line from the original weights through the trained ones
-its last traces fade before clean accuracy does. Varied held-out images say how far that is: a few hundred of them show
-a loss of a point that fifty plain ones cannot. Some triggers (warps) come back beyond a point instead, and show it.
+its last traces fade before clean accuracy does. The likelihood of the right labels on varied held-out images says how
+far that is: it moves smoothly, where the share of right answers among fifty images or their variations moves by chance.
+Some triggers (warps) come back beyond a point instead, and show it.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from bdscan.intake.classifier import Classifier
 from bdscan.repair.planted import Planted
 from bdscan.repair.student import Student
 from bdscan.repair.unlearn import varied
 
-WAYS = (0.85, 1.0, 1.25, 1.5, 1.75)  # of what training changed
-TOLERANCE = 0.01  # of the images, from the nearest way on: what was lost up to there, training lost
+WAYS = (0.7, 0.85, 1.0, 1.25, 1.5, 1.75)  # of what training changed
+TOLERANCE = 0.03  # of the smallest loss on the way
+BACK = 0.01  # of the images, on which triggers may work again
 VIEWS = 800  # varied images, about
 
 
@@ -32,8 +35,8 @@ def stretch(
     shift: float,
     seed: int,
 ) -> float:
-    """Move the student's weights in place to the furthest of WAYS that keeps the accuracy and up to which the triggers
-    work less and less; returns which that was.
+    """Move the student's weights in place to the furthest of WAYS whose loss is near the smallest, and up to which the
+    triggers work less and less; returns which that was.
 
     Args:
         start: the original's weights, in the order of the student's.
@@ -45,8 +48,8 @@ def stretch(
     views = torch.cat([varied(images, shift, generator) for _ in range(times)])
     wanted = labels.repeat(times)
 
-    def accuracy(classifier: Classifier) -> float:
-        return float((classifier.predict(views).argmax(1) == wanted).float().mean())
+    def loss(classifier: Classifier) -> float:
+        return float(F.cross_entropy(classifier.predict(views), wanted))
 
     def working() -> float:
         rates = []
@@ -56,15 +59,15 @@ def stretch(
             rates.append(float(hits.float().mean()) if len(stamped) else 0.0)
         return sum(rates) / max(len(rates), 1)
 
-    least, most = 0.0, 1.0
+    least, most = float("inf"), 1.0
     end = [weight.detach().clone() for weight in student.weights]
     chosen = WAYS[0]
     for way in WAYS:
         _place(student, start, end, way)
-        rate, right = working(), accuracy(student.classifier)
-        if rate > most + TOLERANCE or right < least:
+        rate, now = working(), loss(student.classifier)
+        if rate > most + BACK or now > least * (1 + TOLERANCE):
             break
-        chosen, most, least = way, rate, max(least, right - TOLERANCE)
+        chosen, most, least = way, rate, min(least, now)
     _place(student, start, end, chosen)
     return chosen
 
