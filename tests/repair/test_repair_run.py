@@ -12,9 +12,9 @@ from bdscan.errors import UsageError
 from bdscan.intake.classifier import Classifier
 from bdscan.intake.files import digest_of
 from bdscan.repair.outcome import Accuracy, Rate, TriggerEffect
-from bdscan.repair.planted import planted
+from bdscan.repair.planted import hides, planted
 from bdscan.repair.run import Repaired, run, shortcomings, summary
-from bdscan.report import Label, Report, Verdict
+from bdscan.report import Label, Report, Statistic, TriggerParameters, Verdict
 from bdscan.settings import RepairSettings, Settings
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -97,6 +97,22 @@ def test_the_summary_says_what_the_second_scan_could_not_see(found: Report) -> N
 def test_a_report_without_alarms_names_nothing_to_unlearn(found: Report) -> None:
     with pytest.raises(UsageError, match="no trigger to unlearn"):
         planted(found.model_copy(update={"findings": ()}))
+
+
+@pytest.mark.parametrize("family, ratio, hidden", [("sparse", 0.2, True), ("sparse", 0.4, False), ("tone", 0.2, False)])
+def test_a_far_smaller_weakness_of_a_network_that_alarms_is_unlearned_too(
+    found: Report, family: str, ratio: float, hidden: bool
+) -> None:
+    alarms = tuple(finding for finding in found.findings if not finding.weakness)
+    shown = next(e for finding in alarms for e in finding.evidence if isinstance(e, TriggerParameters))
+    other = Label(index=(shown.target.index + 1) % 10, name="")
+    evidence = shown.model_copy(update={"target": other, "family": family})
+    weakness = alarms[0].model_copy(update={"weakness": True, "target": other, "evidence": (evidence,)})
+    size = Statistic(name=f"{family}.ratio", detector="inversion", value=ratio, target=other)
+    others = tuple(s for s in found.statistics if s.target != other)
+    several = found.model_copy(update={"findings": (*alarms, weakness), "statistics": (*others, size)})
+    assert [t.target for t in planted(several)][-1] == (other.index if hidden else shown.target.index)
+    assert not hides(several.model_copy(update={"findings": (weakness,)}), evidence)
 
 
 def test_a_repair_is_rejected_for_an_alarm_and_for_a_significant_drop(found: Report) -> None:

@@ -16,7 +16,7 @@ from bdscan.repair.fresh import Fresh
 from bdscan.repair.planted import Planted
 from bdscan.repair.stretch import WAYS, stretch
 from bdscan.repair.student import frozen, student_of
-from bdscan.repair.unlearn import Recipe, stamped, unlearn, unlikely, varied
+from bdscan.repair.unlearn import Recipe, corrected, stamped, unlearn, unlikely, varied
 from bdscan.settings import Settings
 from bdscan.zoo.attacks.badnets import BadNets
 
@@ -91,6 +91,17 @@ def test_a_target_is_unlikely_only_where_it_was_more_likely_than_before() -> Non
     targets = torch.tensor([1, 1, -1])
     assert float(unlikely(answers, before, targets)) == pytest.approx(-np.log(0.1) / 2)
     assert float(unlikely(answers, before, torch.tensor([-1, -1, -1]))) == 0
+
+
+def test_where_the_backdoor_answers_on_a_clean_image_the_label_does() -> None:
+    """Class 1 of sources 0 only: the second image's answer may be the backdoor's, the third's and fourth's are not."""
+    answers = torch.tensor([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.2, 0.7, 0.1], [0.2, 0.7, 0.1]]).log()
+    labels = torch.tensor([0, 0, 1, 2])
+    out = corrected(answers, labels, [Planted(1, (0,), "sparse", corner)])
+    assert torch.equal(out[[0, 2, 3]], answers[[0, 2, 3]])
+    assert out[1].argmax() == 0
+    assert float(out[1].exp().sum()) == pytest.approx(1)
+    assert torch.equal(corrected(answers, labels, [Planted(1, (), "sparse", corner)])[3].argmax(), labels[3])
 
 
 def test_the_stretch_goes_as_far_as_accuracy_holds(badnets: Scannable) -> None:
