@@ -132,6 +132,14 @@ def test_pictures_are_those_of_the_finding_that_holds_the_trigger() -> None:
     assert third.finding is None
 
 
+def test_a_trigger_that_the_scan_showed_as_a_weakness_says_so() -> None:
+    whole = sample_repair.repaired()
+    weakness = sample.UNIVERSAL.model_copy(update={"weakness": True})
+    shown = whole.model_copy(update={"before": whole.before.model_copy(update={"findings": (weakness,)})})
+    names = [each.name for each in repair_story.triggers(shown)]
+    assert [name.endswith("(shown as a weakness)") for name in names] == [True, False, False]
+
+
 def test_two_triggers_of_one_kind_take_their_findings_in_order() -> None:
     one, other = (sample.UNIVERSAL.model_copy(update={"title": name}) for name in ("one", "other"))
     whole = sample_repair.repaired()

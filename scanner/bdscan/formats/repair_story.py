@@ -53,7 +53,8 @@ class Trigger:
 
     @property
     def name(self) -> str:
-        return f"{shorten(self.effect.family, 40)} trigger to class {label(self.effect.target)}"
+        known = " (shown as a weakness)" if self.finding is not None and self.finding.weakness else ""
+        return f"{shorten(self.effect.family, 40)} trigger to class {label(self.effect.target)}{known}"
 
     @property
     def heading(self) -> str:
