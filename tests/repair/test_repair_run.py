@@ -89,7 +89,8 @@ def test_the_summary_says_what_the_second_scan_could_not_see(found: Report) -> N
     )
     idle = worked.model_copy(update={"target": Label(index=5, name="5"), "before": Rate(hits=0, n=10)})
     said = summary([idle, worked], Repaired(classifier), 20, found)
-    assert "to class 3 fell from 90% to 0%" in said
+    assert "to class 3 fell from 90% to 0%. Of the 2 triggers no other now works on more than 0%." in said
+    assert "no other" not in summary([worked], Repaired(classifier), None, found)
     assert f"It had 20 clean images, the first scan {found.samples.count}" in said
     assert "None of the triggers worked" in summary([idle], Repaired(classifier), None, found)
 

@@ -208,6 +208,9 @@ def summary(effects: Sequence[TriggerEffect], repaired: Repaired, fewer: int | N
             if best.before.value > WORKS
             else "None of the triggers worked on the held-out images, before or after."
         )
+        if len(effects) > 1 and best.before.value > WORKS:
+            most = max(each.after.value for each in effects if each is not best)
+            said.append(f"Of the {len(effects)} triggers no other now works on more than {most:.0%}.")
     if first.subject.format == MODULE:
         said.append("Written as a state_dict.")
     said.append("A new scan finds nothing.")
