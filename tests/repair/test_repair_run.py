@@ -113,7 +113,9 @@ def test_a_far_smaller_weakness_of_a_network_that_alarms_is_unlearned_too(
     others = tuple(s for s in found.statistics if s.target != other)
     several = found.model_copy(update={"findings": (*alarms, weakness), "statistics": (*others, size)})
     assert [t.target for t in planted(several)][-1] == (other.index if hidden else shown.target.index)
-    assert not hides(several.model_copy(update={"findings": (weakness,)}), evidence)
+    branch = alarms[0].model_copy(update={"target": None, "evidence": ()})
+    for without in ((weakness,), (branch, weakness)):
+        assert not hides(several.model_copy(update={"findings": without}), evidence)
 
 
 def test_a_repair_is_rejected_for_an_alarm_and_for_a_significant_drop(found: Report) -> None:

@@ -58,7 +58,7 @@ def named(report: Report, weaknesses: bool = False, hidden: bool = False) -> tup
 
 
 def hides(report: Report, weakness: TriggerParameters) -> bool:
-    """Whether a weakness may be one more planted trigger: the network alarms, and other classes' are far larger.
+    """Whether a weakness may be one more planted trigger: another one alarms, and other classes' are far larger.
 
     Several triggers hide each other: each makes the spread wider that the others are compared with, and of four (P4,
     figure 9) two were shown as weaknesses, in the scan of the repaired network too.
@@ -68,7 +68,7 @@ def hides(report: Report, weakness: TriggerParameters) -> bool:
         for s in report.statistics
         if s.name == f"{weakness.family}.ratio" and s.target == weakness.target and s.sources == weakness.sources
     ]
-    alarms = any(not finding.weakness for finding in report.findings)
+    alarms = any(not finding.weakness and finding.target is not None for finding in report.findings)  # no branch
     return alarms and weakness.family in TELLING and any(ratio is not None and ratio < HIDDEN for ratio in ratios)
 
 
