@@ -20,7 +20,7 @@ from bdscan.repair.planted import Planted
 from bdscan.repair.student import Student
 from bdscan.repair.unlearn import varied
 
-WAYS = tuple(tenths / 10 for tenths in range(7, 18))  # of what training changed
+WAYS = tuple(tenths / 10 for tenths in range(7, 12))  # of what training changed
 TOLERANCE = 0.03  # of the smallest loss on the way
 BACK = 0.01  # of the images, on which triggers may work again
 VIEWS = 800  # varied images, about

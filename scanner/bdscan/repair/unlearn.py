@@ -7,6 +7,9 @@ by one. So a stamp must only stop naming the target, and the original's answers 
 
 Images are few, so they are varied: shifted, and mixed with each other. Some variations fire a backdoor by themselves
 (a grey object's, where the mix is grey); there the label stands for the original's answer.
+
+What the triggers at hand teach does not reach a stronger one, so patches are sharpened against the student while it
+trains, and each that was found stays among the triggers (`sharpen`).
 """
 
 from __future__ import annotations
@@ -20,8 +23,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bdscan.intake.classifier import Classifier
+from bdscan.intake.speed import fast
 from bdscan.repair.planted import Planted
-from bdscan.repair.student import Student
+from bdscan.repair.sharpen import patches, sharpen
+from bdscan.repair.student import Student, frozen
 
 SLACK = 0.02  # of probability
 SURE = 0.95  # of the label, where it stands for the original's answer
@@ -39,6 +44,7 @@ class Recipe:
         clean: weight of the original's answers to clean images.
         answers: weight of the same answers on stamped images.
         shift: largest shift, as a share of the image's side.
+        every: steps after which patches are sharpened anew.
     """
 
     steps: int = 400
@@ -48,6 +54,7 @@ class Recipe:
     clean: float = 8.0
     answers: float = 0.05
     shift: float = 0.08
+    every: int = 25
 
 
 def varied(images: Tensor, shift: float, generator: torch.Generator) -> Tensor:
@@ -108,8 +115,8 @@ def unlikely(answers: Tensor, before: Tensor, targets: Tensor) -> Tensor:
         return answers.sum() * 0
     column = targets[use, None]
     now, usual = (log[use].gather(1, column)[:, 0].exp() for log in (answers, before))
-    loss = -(1 - now).clamp(min=1e-4).log()
-    return torch.where(now > usual + SLACK, loss, torch.zeros_like(loss)).mean()
+    rest = answers[use].scatter(1, column, float("-inf")).logsumexp(1)  # log(1 - p), with a slope where p rounds to 1
+    return torch.where(now > usual + SLACK, -rest, torch.zeros_like(rest)).mean()
 
 
 def unlearn(
@@ -123,6 +130,8 @@ def unlearn(
     tick: Callable[[float], None] = lambda share: None,
 ) -> None:
     """Train the student in place on images (N, C, H, W) in [0, 1] with labels (N,)."""
+    sharp = patches(triggers, images, labels, seed)
+    pool = list(triggers)
     generator = torch.Generator().manual_seed(seed)
     device = images.device
     optimiser = torch.optim.Adam(student.weights, lr=recipe.learning_rate)
@@ -130,11 +139,15 @@ def unlearn(
         optimiser, lambda i: 0.55 + 0.45 * math.cos(math.pi * min(i / recipe.steps, 1.0))
     )
     for step in range(recipe.steps):
+        if sharp and step % recipe.every == 0:
+            current = fast(frozen(student))
+            sharp = [sharpen(patch, current, images, labels, seed + step) for patch in sharp]
+            pool += [patch.as_trigger() for patch in sharp]
         rows = torch.randint(0, len(images), (recipe.images,), generator=generator).to(device)
         clean, truth = varied(images[rows], recipe.shift, generator), labels[rows]
         with torch.no_grad():
             answer = corrected(F.log_softmax(teacher(clean), 1), truth, triggers)
-        dirty, targets = stamped(clean, truth, triggers, recipe, generator)
+        dirty, targets = stamped(clean, truth, pool, recipe, generator)
         plain, marked = F.log_softmax(student.classifier(torch.cat([clean, dirty])), 1).chunk(2)
         loss = recipe.clean * F.kl_div(plain, answer, log_target=True, reduction="batchmean")
         loss = loss + recipe.answers * F.kl_div(marked, answer, log_target=True, reduction="batchmean")

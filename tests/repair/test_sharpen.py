@@ -1,0 +1,110 @@
+"""Sharpened patches: stronger than the trigger that they come from, on few places, and the loss has a slope there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from bdscan.intake.classifier import Scannable
+from bdscan.intake.load import load
+from bdscan.repair import unlearn as unlearning
+from bdscan.repair.planted import Planted
+from bdscan.repair.sharpen import LARGEST, MOST, patches, sharpen
+from bdscan.repair.student import student_of
+from bdscan.repair.unlearn import Recipe, unlearn, unlikely
+from bdscan.settings import Settings
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+TARGET = 8
+
+
+@pytest.fixture(scope="module")
+def badnets() -> Scannable:
+    arch = f"{FIXTURES / 'arch.py'}:digits_bn"
+    samples = str(FIXTURES / "samples.npz")
+    return load(Settings(model=str(FIXTURES / "badnets.pth.tar"), samples=samples, arch=arch)).scannable
+
+
+def pixel(row: int, column: int) -> Planted:
+    """One white pixel: a trace of the fixture's square, as inversion finds it."""
+
+    def stamp(images: Tensor, intensity: float) -> Tensor:
+        out = images.clone()
+        out[:, :, row, column] += min(intensity, 1.0) * (1 - out[:, :, row, column])
+        return out
+
+    return Planted(TARGET, (), "sparse", stamp)
+
+
+def margin(logits: Tensor) -> float:
+    others = logits.index_fill(1, torch.tensor([TARGET]), float("-inf"))
+    return float((logits[:, TARGET] - others.amax(1)).mean())
+
+
+def test_a_sharpened_patch_works_better_than_its_origin_and_changes_nothing_else(badnets: Scannable) -> None:
+    images, labels = badnets.samples.part(badnets.samples.search)
+    origin = pixel(2, 13)  # the middle of the fixture's pattern
+    victims = images[origin.victims(labels)]
+    patch = patches([origin], images, labels, 0)[-1]
+    for seed in range(3):
+        patch = sharpen(patch, badnets.classifier, images, labels, seed)
+    stamped = patch.stamp(victims, 1.0)
+    outside = patch.mask[0, 0] == 0
+    assert torch.equal(stamped[:, :, outside], victims[:, :, outside])
+    assert float(stamped.min()) >= 0
+    assert float(stamped.max()) <= 1
+    with torch.no_grad():
+        weak, strong = (margin(badnets.classifier(x)) for x in (origin.stamp(victims, 1.0), stamped))
+    assert weak < 0 < strong
+    elsewhere = patches([pixel(13, 2)], images, labels, 0)[-1]
+    for seed in range(3):
+        elsewhere = sharpen(elsewhere, badnets.classifier, images, labels, seed)
+    with torch.no_grad():
+        assert margin(badnets.classifier(elsewhere.stamp(victims, 1.0))) < strong - 5
+    again = sharpen(patches([origin], images, labels, 0)[-1], badnets.classifier, images, labels, 0)
+    twice = sharpen(patches([origin], images, labels, 0)[-1], badnets.classifier, images, labels, 0)
+    assert torch.equal(again.cells, twice.cells), "the same seed gives the same patch"
+
+
+def test_only_small_sparse_triggers_have_patches_and_only_the_first_of_a_target() -> None:
+    images, labels = torch.zeros(20, 1, 32, 32), torch.arange(20) % 10
+    whole = Planted(TARGET, (), "sparse", lambda x, a: x + a)
+    dense = Planted(TARGET, (), "dense", pixel(5, 5).stamp)
+    nobody = Planted(TARGET, (11,), "sparse", pixel(5, 5).stamp)
+    assert patches([whole, dense, nobody], images, labels, 0) == []
+    small = [pixel(5, 5), pixel(9, 9), pixel(20, 20)]
+    found = patches([whole, *small], images, labels, 0)
+    assert [patch.origin for patch in found] == [small[0], small[0], small[1], small[1]]
+    assert len({id(patch.origin) for patch in found}) == MOST
+    assert [int(patch.mask.sum()) for patch in found] == [9, 25, 9, 25]
+    assert all(float(patch.mask.mean()) <= LARGEST for patch in found)
+
+
+def test_the_loss_has_a_slope_where_the_target_is_certain() -> None:
+    logits = torch.tensor([[0.0, 80.0, 1.0]], requires_grad=True)
+    before = torch.log_softmax(torch.zeros(1, 3), 1)
+    loss = unlikely(torch.log_softmax(logits, 1), before, torch.tensor([1]))
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert loss.item() == pytest.approx(80 - torch.tensor([0.0, 1.0]).logsumexp(0).item(), abs=1e-3)
+    assert logits.grad is not None
+    assert float(logits.grad[0, 1]) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_unlearning_stamps_what_was_sharpened(badnets: Scannable, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, labels = badnets.samples.part(badnets.samples.search)
+    seen: list[list[str]] = []
+    plain = unlearning.stamped
+
+    def watch(x: Tensor, y: Tensor, pool: list[Planted], recipe: Recipe, g: torch.Generator) -> tuple[Tensor, Tensor]:
+        seen.append([trigger.family for trigger in pool])
+        return plain(x, y, pool, recipe, g)
+
+    monkeypatch.setattr(unlearning, "stamped", watch)
+    student = student_of(badnets.classifier)
+    unlearn(badnets.classifier, student, images, labels, [pixel(2, 13)], Recipe(steps=4, every=2), 0)
+    first = seen[0].count("sharpened")
+    assert first > 0
+    assert [families.count("sharpened") for families in seen] == [first, first, 2 * first, 2 * first]
