@@ -100,7 +100,10 @@ def test_a_report_without_alarms_names_nothing_to_unlearn(found: Report) -> None
         planted(found.model_copy(update={"findings": ()}))
 
 
-@pytest.mark.parametrize("family, ratio, hidden", [("sparse", 0.2, True), ("sparse", 0.4, False), ("tone", 0.2, False)])
+@pytest.mark.parametrize(
+    "family, ratio, hidden",
+    [("sparse", 0.2, True), ("sparse", 0.4, True), ("sparse", 0.6, False), ("tone", 0.2, False)],
+)
 def test_a_far_smaller_weakness_of_a_network_that_alarms_is_unlearned_too(
     found: Report, family: str, ratio: float, hidden: bool
 ) -> None:

@@ -12,8 +12,8 @@ from bdscan.errors import UsageError
 from bdscan.report import Finding, Report, TriggerParameters
 
 BRANCH = "BD201"  # the rule about branches in the graph
-HIDDEN = 0.25  # of other classes' size: a weakness this small, in a network that alarms, is taken for one more trigger
-TELLING = ("sparse", "dense", "warp", "wave")  # two of the 101 clean references go below that; with tones one in five
+HIDDEN = 0.5  # of other classes' size: a weakness this small, in a network that alarms, is taken for one more trigger
+TELLING = ("sparse", "dense", "warp", "wave")  # 37 of the 101 clean references go below that; with tones 46 do
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ def hides(report: Report, weakness: TriggerParameters) -> bool:
     """Whether a weakness may be one more planted trigger: another one alarms, and other classes' are far larger.
 
     Several triggers hide each other: each makes the spread wider that the others are compared with, and of four (P4,
-    figure 9) two were shown as weaknesses, in the scan of the repaired network too.
+    figure 9) two were shown as weaknesses, in the scan of the repaired network too. Or the alarm names a class that is
+    close by nature, and the planted one is among the weaknesses. Unlearning a natural one beside them costs little.
     """
     ratios = [
         s.value
