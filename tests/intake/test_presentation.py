@@ -92,6 +92,13 @@ def test_a_size_other_than_the_samples(tmp_path: Path) -> None:
         load_toy(tmp_path, tmp_path / "large.pt", preprocessing="size=16x16")
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_half_precision_that_takes_no_float32_is_said_as_such(tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.script(toy().half()), tmp_path / "half.ts")
+    with pytest.raises(CannotJudge, match=r"weights are float16 .* save it with model.float\(\)"):
+        load_toy(tmp_path, tmp_path / "half.ts")
+
+
 def test_reference(tmp_path: Path) -> None:
     torch.save(toy(size=16, gain=3.0), tmp_path / "reference.pt")
     intake = load_toy(tmp_path, reference=str(tmp_path / "reference.pt"))

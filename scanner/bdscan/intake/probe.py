@@ -95,9 +95,7 @@ def find_presentation(
         if best[0].accuracy >= _needed(presentation.labels, 0.5):
             break
     if best is None:
-        raise other or CannotJudge(
-            f"the model runs on no usual image size ({refusals[0]}); give its own: --preprocessing size=HEIGHTxWIDTH"
-        )
+        raise other or CannotJudge(_refused(network, refusals[0]))
     trial, presentation = best
     if trial.accuracy < _needed(presentation.labels, 0.3):
         given = "the given preprocessing" if override.pixels else "no usual preprocessing"
@@ -118,6 +116,17 @@ def balanced_order(keys: tuple[str, ...], seed: int) -> list[int]:
         turn = turns[keys[place]] = turns.get(keys[place], -1) + 1
         ranked.append((turn, place))
     return [place for _, place in sorted(ranked)]
+
+
+def _refused(network: Network, why: str) -> str:
+    """What to do about a network that runs on no image that was tried."""
+    halves = {p.dtype for p in network.module.parameters() if p.dtype in (torch.float16, torch.bfloat16)}
+    if halves:
+        kind = " and ".join(sorted(str(dtype).removeprefix("torch.") for dtype in halves))
+        return (
+            f"the model's weights are {kind} and it does not run on float32 images ({why}); save it with model.float()"
+        )
+    return f"the model runs on no usual image size ({why}); give its own: --preprocessing size=HEIGHTxWIDTH"
 
 
 def _needed(labels: tuple[int, ...], share: float) -> float:
