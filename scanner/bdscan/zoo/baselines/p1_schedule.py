@@ -1,7 +1,9 @@
 """Trigger inversion on the published schedule (Better Trigger Inversion Optimization, eq. 3-5 and 5.1).
 
 Label by label, 1000 epochs of 100 images in batches of 32, Adam, plain float32: what the paper runs, to time beside
-ours. The paper gives neither Adam's rate nor the starting weight; they do not change the time.
+ours. The paper gives neither Adam's rate and memories nor the starting weight; they do not change the time. With 0.1 and
+Adam's own memories most labels of MNIST never reached the goal (tanh goes flat and its slope falls below Adam's epsilon),
+so these are ours, with which all do.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from torch.nn import functional
 EPOCHS, IMAGES, BATCH = 1000, 100, 32
 GAMMA = 10.0  # eq. 5
 GOAL = 0.9  # success rate on the generation set, 5.1
-RATE, WEIGHT, FACTOR = 0.1, 1e-3, 1.5
+RATE, MEMORIES, WEIGHT, FACTOR = 0.5, (0.5, 0.9), 1e-3, 1.5
 
 Model = Callable[[Tensor], Tensor]
 
@@ -52,7 +54,7 @@ def invert(model: Model, images: Tensor, target: int, epochs: int = EPOCHS, seed
     positive, negative = (
         (torch.rand(shape, generator=draw) * 2 - 3).to(images.device).requires_grad_() for _ in range(2)
     )
-    optimiser = torch.optim.Adam([positive, negative], RATE)
+    optimiser = torch.optim.Adam([positive, negative], RATE, MEMORIES)
     weight, best, smallest, best_success = WEIGHT, _change(positive, negative).detach(), float("inf"), 0.0
     seconds: list[float] = []
     for _ in range(epochs):
