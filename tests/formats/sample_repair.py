@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sample
 
-from bdscan.repair.outcome import Accuracy, Cut, Rate, Relearn, Repair, Round, Switch, TriggerEffect
+from bdscan.repair.outcome import Accuracy, Cut, Rate, Relearn, Repair, Round, Strongest, Switch, TriggerEffect
 from bdscan.report import Bars, Evidence, Failed, FileDigest, Label, Measured, Report, Skipped, Tool, Verdict
 
 FAMILIES = ("sparse", "dense", "tone")
@@ -55,7 +55,13 @@ def repaired(**changes: object) -> Repair:
         "report_digest": "0c" * 32,
         "accuracy": Accuracy(before=rate(84, 90), after=rate(82, 90), lost=3, gained=1, p_value=0.3125),
         "triggers": (
-            TriggerEffect(target=sample.LABELS[3], family="sparse", before=rate(73, 75), after=rate(1, 75)),
+            TriggerEffect(
+                target=sample.LABELS[3],
+                family="sparse",
+                before=rate(73, 75),
+                after=rate(1, 75),
+                strongest=Strongest(before=rate(75, 75), after=rate(2, 75)),
+            ),
             TriggerEffect(
                 target=sample.LABELS[8],
                 sources=(sample.LABELS[1],),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
@@ -10,11 +12,15 @@ from torch import Tensor
 
 from bdscan.intake.classifier import Scannable
 from bdscan.intake.load import load
+from bdscan.repair import measure
 from bdscan.repair import unlearn as unlearning
+from bdscan.repair.outcome import Accuracy, Rate, Strongest, TriggerEffect
 from bdscan.repair.planted import Planted
+from bdscan.repair.run import shortcomings
 from bdscan.repair.sharpen import LARGEST, MOST, patches, sharpen
-from bdscan.repair.student import student_of
+from bdscan.repair.student import frozen, student_of
 from bdscan.repair.unlearn import Recipe, unlearn, unlikely
+from bdscan.report import Label, Report, Verdict
 from bdscan.settings import Settings
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -108,3 +114,34 @@ def test_unlearning_stamps_what_was_sharpened(badnets: Scannable, monkeypatch: p
     first = seen[0].count("sharpened")
     assert first > 0
     assert [families.count("sharpened") for families in seen] == [first, first, 2 * first, 2 * first]
+
+
+def test_the_strongest_patch_shows_a_repair_that_is_none(badnets: Scannable) -> None:
+    """Unlearning one weak pixel without sharpening leaves the pattern working; with it little is left."""
+    train, held = (badnets.samples.part(part) for part in (badnets.samples.search, badnets.samples.held_out))
+    known = measure.right(badnets.classifier, *held)
+    trace = pixel(2, 13)
+    original = measure.strongest(badnets.classifier, trace, train, held, known, 0)
+    assert original is not None
+    assert original.value > 0.9
+    assert original.n == int((trace.victims(held[1]).cpu() & known).sum())
+    dense = Planted(TARGET, (), "dense", trace.stamp)
+    assert measure.strongest(badnets.classifier, dense, train, held, known, 0) is None
+    student = student_of(badnets.classifier)
+    unlearn(badnets.classifier, student, *train, [trace], Recipe(steps=150), 0)
+    (effect,) = measure.effects(badnets, frozen(student), [trace], train, held, 7)
+    assert effect.strongest is not None
+    assert effect.strongest.before.value > 0.9
+    assert effect.strongest.after.value < 0.3
+
+
+def test_a_patch_that_still_works_rejects_a_repair() -> None:
+    rate = Rate(hits=40, n=50)
+    accuracy = Accuracy(before=rate, after=rate, lost=0, gained=0, p_value=1.0)
+    clean = cast(Report, SimpleNamespace(verdict=Verdict.CLEAN))
+    effect = TriggerEffect(target=Label(index=3, name="3"), family="sparse", before=rate, after=Rate(hits=0, n=50))
+    assert shortcomings(accuracy, 2.0, clean, [effect]) == []
+    for hits, rejected in ((20, False), (45, True)):
+        left = effect.model_copy(update={"strongest": Strongest(before=rate, after=Rate(hits=hits, n=50))})
+        reasons = shortcomings(accuracy, 2.0, clean, [left])
+        assert ["to class 3 still works on 90%" in reason for reason in reasons] == [True] * rejected

@@ -164,6 +164,9 @@ def show(result: Repair) -> None:
     for each in result.triggers:
         name = Text(f"{each.family} trigger to class {each.target.index} ({visible(each.target.name)})")
         table.add_row(name, percent(each.before.hits, each.before.n), percent(each.after.hits, each.after.n))
+        if each.strongest is not None:
+            before, after = each.strongest.before, each.strongest.after
+            table.add_row("  strongest patch there", percent(before.hits, before.n), percent(after.hits, after.n))
     for switch in switched(result)[:MOST_SWITCHES]:
         table.add_row(Text(switch.name), Text(switch.before), Text(switch.after))
     table.add_row("verdict", result.before.verdict.value, result.after.verdict.value)

@@ -11,11 +11,14 @@ from torch.nn import functional as F
 
 from bdscan.detectors.common import label_of
 from bdscan.intake.classifier import Classifier, Scannable
-from bdscan.repair.outcome import Accuracy, Rate, Relearn, TriggerEffect
+from bdscan.intake.speed import fast
+from bdscan.repair.outcome import Accuracy, Rate, Relearn, Strongest, TriggerEffect
 from bdscan.repair.planted import Planted
+from bdscan.repair.sharpen import patches, sharpen
 from bdscan.repair.student import Student, frozen, student_of
 
 RELEARN_STEPS, POISONED = 20, 8
+SEARCHES = 4  # of `sharpen`, one after the other
 
 
 def right(classifier: Classifier, images: Tensor, labels: Tensor) -> Tensor:
@@ -47,18 +50,52 @@ def success(classifier: Classifier, trigger: Planted, images: Tensor, labels: Te
     return Rate(hits=int(hits.sum()), n=len(chosen))
 
 
+def strongest(
+    classifier: Classifier,
+    trigger: Planted,
+    train: tuple[Tensor, Tensor],
+    held_out: tuple[Tensor, Tensor],
+    use: Tensor,
+    seed: int,
+) -> Rate | None:
+    """Success on held-out images of the patch at the trigger's places that works best on the images it was searched on;
+    None where there are no such places (`patches`), or no gradients."""
+    if not classifier.differentiable:
+        return None
+    quick, everything = fast(classifier), torch.ones(len(train[1]), dtype=torch.bool)
+    best: tuple[float, Rate] | None = None
+    for patch in patches([trigger], *train, seed):
+        for number in range(SEARCHES):
+            patch = sharpen(patch, quick, *train, seed + number)
+        known = success(classifier, patch.as_trigger(), *train, everything).value
+        if best is None or known > best[0]:
+            best = known, success(classifier, patch.as_trigger(), *held_out, use)
+    return best[1] if best else None
+
+
 def effects(
-    subject: Scannable, student: Classifier, triggers: Sequence[Planted], images: Tensor, labels: Tensor
+    subject: Scannable,
+    repaired: Classifier,
+    triggers: Sequence[Planted],
+    train: tuple[Tensor, Tensor],
+    held_out: tuple[Tensor, Tensor],
+    seed: int,
 ) -> tuple[TriggerEffect, ...]:
     """Each trigger's success before and after, on held-out images that the original gets right."""
-    known = right(subject.classifier, images, labels)
+    known = right(subject.classifier, *held_out)
+
+    def patched(trigger: Planted) -> Strongest | None:
+        before, after = (strongest(c, trigger, train, held_out, known, seed) for c in (subject.classifier, repaired))
+        return Strongest(before=before, after=after) if before and after else None
+
     return tuple(
         TriggerEffect(
             target=label_of(subject, t.target),
             sources=tuple(label_of(subject, s) for s in t.sources),
             family=t.family,
-            before=success(subject.classifier, t, images, labels, known),
-            after=success(student, t, images, labels, known),
+            before=success(subject.classifier, t, *held_out, known),
+            after=success(repaired, t, *held_out, known),
+            strongest=patched(t),
         )
         for t in triggers
     )

@@ -38,14 +38,25 @@ class Rate(Value):
         return wilson(self.hits, self.n)
 
 
+class Strongest(Value):
+    """Success on held-out images of the strongest patch at a trigger's places, searched anew on each of both models."""
+
+    before: Rate
+    after: Rate
+
+
 class TriggerEffect(Value):
-    """A trigger's success on held-out images of its sources, before and after the repair."""
+    """A trigger's success on held-out images of its sources, before and after the repair.
+
+    `strongest`: only for sparse triggers of few pixels, see `repair.sharpen`.
+    """
 
     target: Label
     sources: tuple[Label, ...] = ()
     family: Name
     before: Rate
     after: Rate
+    strongest: Strongest | None = None
 
 
 class Accuracy(Value):
