@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from bdscan.intake.classifier import Scannable
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -28,3 +32,14 @@ def shared_dir() -> Path:
     if not (folder / "models").is_dir():
         pytest.skip("the folder ../shared with published models and data is not here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def badnets(fixtures_dir: Path) -> Scannable:
+    """The fixture with a BadNets pattern to class 8, loaded; nobody may train it in place."""
+    from bdscan.intake.load import load
+    from bdscan.settings import Settings
+
+    arch = f"{fixtures_dir / 'arch.py'}:digits_bn"
+    samples = str(fixtures_dir / "samples.npz")
+    return load(Settings(model=str(fixtures_dir / "badnets.pth.tar"), samples=samples, arch=arch)).scannable

@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from bdscan.intake.classifier import Scannable
-from bdscan.intake.load import load
 from bdscan.repair import measure, rounds
 from bdscan.repair.fresh import Fresh
 from bdscan.repair.planted import Planted
 from bdscan.repair.stretch import WAYS, stretch
 from bdscan.repair.student import frozen, student_of
 from bdscan.repair.unlearn import Recipe, corrected, stamped, unlearn, unlikely, varied
-from bdscan.settings import Settings
 from bdscan.zoo.attacks.badnets import BadNets
 
-FIXTURES = Path(__file__).parents[2] / "fixtures"
 TARGET = 8
 
 
 def corner(images: Tensor, intensity: float) -> Tensor:
     """The fixture's own trigger (fixtures/build.py)."""
     return BadNets(target=TARGET).apply(images, intensity, np.random.default_rng(0))
-
-
-@pytest.fixture(scope="module")
-def badnets() -> Scannable:
-    arch = f"{FIXTURES / 'arch.py'}:digits_bn"
-    samples = str(FIXTURES / "samples.npz")
-    return load(Settings(model=str(FIXTURES / "badnets.pth.tar"), samples=samples, arch=arch)).scannable
 
 
 def test_it_removes_a_trigger_and_keeps_the_accuracy(badnets: Scannable) -> None:

@@ -28,13 +28,6 @@ FIXTURES = Path(__file__).parents[2] / "fixtures"
 TARGET = 8
 
 
-@pytest.fixture(scope="module")
-def badnets() -> Scannable:
-    arch = f"{FIXTURES / 'arch.py'}:digits_bn"
-    samples = str(FIXTURES / "samples.npz")
-    return load(Settings(model=str(FIXTURES / "badnets.pth.tar"), samples=samples, arch=arch)).scannable
-
-
 def corner(images: torch.Tensor) -> torch.Tensor:
     return BadNets(target=TARGET).apply(images, 1.0, np.random.default_rng(0))
 
