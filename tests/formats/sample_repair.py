@@ -73,7 +73,7 @@ def repaired(**changes: object) -> Repair:
         ),
         "relearn": Relearn(steps=20, poisoned=8, before=rate(1, 75), after=rate(30, 75)),
         "rounds": (
-            Round(triggers=2, way=1.25, ratios={"sparse": 0.41, "dense": 0.72}, accuracy=rate(83, 90)),
+            Round(triggers=2, ratios={"sparse": 0.41, "dense": 0.72}, accuracy=rate(83, 90)),
             Round(triggers=4, ratios={"sparse": 1.04, "warp": 0.93}, accuracy=rate(82, 90)),
         ),
         "before": before(),

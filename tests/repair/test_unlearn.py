@@ -11,9 +11,9 @@ from bdscan.intake.classifier import Scannable
 from bdscan.repair import measure, rounds
 from bdscan.repair.fresh import Fresh
 from bdscan.repair.planted import Planted
-from bdscan.repair.stretch import WAYS, stretch
+from bdscan.repair.recipe import Recipe
 from bdscan.repair.student import frozen, student_of
-from bdscan.repair.unlearn import Recipe, corrected, stamped, unlearn, unlikely, varied
+from bdscan.repair.unlearn import corrected, stamped, unlearn, unlikely
 from bdscan.zoo.attacks.badnets import BadNets
 
 TARGET = 8
@@ -52,14 +52,6 @@ def test_each_image_gets_a_trigger_that_concerns_its_class() -> None:
     assert set(out[labels == 1].tolist()) == {1.0, 2.0}
     assert set(out[labels == 2].tolist()) == {0.0}
     assert set(out[labels == 3].tolist()) == {2.0}
-
-
-def test_varied_images_stay_in_range_and_differ() -> None:
-    images = torch.rand(12, 1, 10, 10, generator=torch.Generator().manual_seed(0))
-    out = varied(images, 0.1, torch.Generator().manual_seed(1))
-    assert out.shape == images.shape
-    assert 0 <= float(out.min()) <= float(out.max()) <= 1
-    assert not torch.equal(out, images)
 
 
 def test_a_drop_is_tested_by_the_images_that_changed() -> None:
@@ -103,28 +95,12 @@ def test_what_the_backdoor_answers_on_clean_images_is_not_learned_again(badnets:
     assert rate.value < 0.2
 
 
-def test_the_stretch_goes_as_far_as_the_loss_holds(badnets: Scannable) -> None:
-    """Towards a network that names one class for all, the loss soon grows; where nothing changed it never does."""
-    held = badnets.samples.part(badnets.samples.held_out)
-    trigger = Planted(TARGET, (), "sparse", corner)
-    same = student_of(badnets.classifier)
-    start = [weight.detach().clone() for weight in same.weights]
-    assert stretch(same, start, [trigger], *held, 0.05, 0) == WAYS[-1]
-    worse = student_of(badnets.classifier)
-    with torch.no_grad():
-        worse.weights[-1][TARGET] += 8.0
-    end = worse.weights[-1].detach().clone()
-    assert stretch(worse, start, [trigger], *held, 0.05, 0) == WAYS[0]
-    assert torch.allclose(worse.weights[-1] - start[-1], WAYS[0] * (end - start[-1]), atol=1e-6)
-
-
 def test_once_it_is_enough_no_search_and_no_other_round_begins(badnets: Scannable, monkeypatch) -> None:
     """`small` is never empty: without `enough` all rounds would run."""
     trained: list[int] = []
     found = Fresh(Planted(TARGET, (), "sparse", corner), 0.1)
     monkeypatch.setattr(rounds, "unlearn", lambda *given: trained.append(len(given[4])))
     monkeypatch.setattr(rounds, "invert", lambda *given: [found])
-    monkeypatch.setattr(rounds, "stretch", lambda *given: 1.0)
     given = (badnets, [found.trigger], rounds.Plan(), 0, lambda stage, share: None)
     _, done = rounds.repair_weights(*given, enough=lambda: True)
     assert (len(done), trained) == (1, [1])

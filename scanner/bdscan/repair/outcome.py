@@ -93,11 +93,9 @@ class Distance(Value):
 
 
 class Round(Value):
-    """One round of unlearning. `way`: how far along the change that training found the weights were moved.
-    `ratios`: for each family the smallest fresh trigger's size to that of ordinary ones."""
+    """One round of unlearning. `ratios`: for each family the smallest fresh trigger's size to that of ordinary ones."""
 
     triggers: Count
-    way: Annotated[float, Field(ge=0)] = 1.0
     ratios: dict[Name, float]
     accuracy: Rate  # held-out, after the round
 

@@ -18,9 +18,9 @@ from bdscan.repair.fresh import SEARCHED, Fresh, invert
 from bdscan.repair.measure import right
 from bdscan.repair.outcome import Rate, Round
 from bdscan.repair.planted import Planted
-from bdscan.repair.stretch import stretch
+from bdscan.repair.recipe import Recipe, fitted
 from bdscan.repair.student import Student, frozen, student_of
-from bdscan.repair.unlearn import Recipe, unlearn
+from bdscan.repair.unlearn import unlearn
 
 Progress = Callable[[str, float], None]
 Enough = Callable[[], bool]  # whether the user wants to go on with what there is
@@ -53,7 +53,7 @@ def repair_weights(
     images, labels = subject.samples.part(subject.samples.search, device)
     held, truth = subject.samples.part(subject.samples.held_out, device)
     student = student_of(subject.classifier)
-    start = [weight.detach().clone() for weight in student.weights]
+    recipe = fitted(plan.recipe, subject.classifier, student, images)
     suspects = list(dict.fromkeys((t.target, t.sources) for t in triggers))
 
     def search(classifier: Classifier, name: str, seed: int) -> tuple[Fresh, ...]:
@@ -69,15 +69,14 @@ def repair_weights(
     done: list[Round] = []
     for number in range(plan.most):
         name, own = f"unlearn {number + 1}", seed + 10 * number
-        unlearn(subject.classifier, student, images, labels, pool, plan.recipe, own, functools.partial(progress, name))
-        way = stretch(student, start, pool, held, truth, plan.recipe.shift, own)
+        unlearn(subject.classifier, student, images, labels, pool, recipe, own, functools.partial(progress, name))
         current = frozen(student)
         fresh = search(current, f"check {number + 1}", own + 1)
         ratios: dict[str, float] = {}
         for f in fresh:
             ratios[f.trigger.family] = min(ratios.get(f.trigger.family, float("inf")), f.ratio)
         hits = int(right(current, held, truth).sum())
-        done.append(Round(triggers=len(pool), way=way, ratios=ratios, accuracy=Rate(hits=hits, n=len(truth))))
+        done.append(Round(triggers=len(pool), ratios=ratios, accuracy=Rate(hits=hits, n=len(truth))))
         small = [f.trigger for f in fresh if f.ratio < SMALL]
         if not small or enough():
             break

@@ -5,8 +5,8 @@ that is no surer than 80 % learns these images by heart, and clean accuracy fall
 by one. So a stamp must only stop naming the target, and the original's answers to clean images hold the rest in place
 (distillation); the right answer on stamped images is asked for weakly.
 
-Images are few, so they are varied: shifted, and mixed with each other. Some variations fire a backdoor by themselves
-(a grey object's, where the mix is grey); there the label stands for the original's answer.
+Images are few, so they are varied (`recipe`). Some variations fire a backdoor by themselves (a grey object's, where two
+images are mixed to grey); there the label stands for the original's answer.
 
 What the triggers at hand teach does not reach a stronger one, so patches are sharpened against the student while it
 trains, and each that was found stays among the triggers (`sharpen`).
@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -25,50 +24,12 @@ from torch.nn import functional as F
 from bdscan.intake.classifier import Classifier
 from bdscan.intake.speed import fast
 from bdscan.repair.planted import Planted
+from bdscan.repair.recipe import Recipe, varied
 from bdscan.repair.sharpen import patches, sharpen
 from bdscan.repair.student import Student, frozen
 
 SLACK = 0.02  # of probability
 SURE = 0.95  # of the label, where it stands for the original's answer
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train.
-
-    Attributes:
-        steps: of Adam, in one round.
-        images: clean images a step; as many stamped ones come beside them.
-        learning_rate: at the start; falls to a tenth by a cosine.
-        intensities: range that stamps are drawn from (P0's profile).
-        clean: weight of the original's answers to clean images.
-        answers: weight of the same answers on stamped images.
-        shift: largest shift, as a share of the image's side.
-        every: steps after which patches are sharpened anew.
-    """
-
-    steps: int = 400
-    images: int = 48
-    learning_rate: float = 5e-4
-    intensities: tuple[float, float] = (0.5, 1.6)
-    clean: float = 8.0
-    answers: float = 0.05
-    shift: float = 0.08
-    every: int = 25
-
-
-def varied(images: Tensor, shift: float, generator: torch.Generator) -> Tensor:
-    """Each image shifted by its own few pixels, and a third of them mixed with another one."""
-    count, _, height, width = images.shape
-    most = max(1, round(shift * min(height, width)))
-    padded = F.pad(images, (most,) * 4, mode="replicate")
-    places = torch.randint(0, 2 * most + 1, (count, 2), generator=generator).tolist()
-    moved = torch.stack([p[:, y : y + height, x : x + width] for p, (y, x) in zip(padded, places, strict=True)])
-    share = 1 - 0.5 * torch.rand(count, 1, 1, 1, generator=generator)
-    share[torch.rand(count, generator=generator) > 1 / 3] = 1.0
-    other = moved[torch.randperm(count, generator=generator).to(images.device)]
-    share = share.to(images.device)
-    return share * moved + (1 - share) * other
 
 
 def stamped(
@@ -144,7 +105,7 @@ def unlearn(
             sharp = [sharpen(patch, current, images, labels, seed + step) for patch in sharp]
             pool += [patch.as_trigger() for patch in sharp]
         rows = torch.randint(0, len(images), (recipe.images,), generator=generator).to(device)
-        clean, truth = varied(images[rows], recipe.shift, generator), labels[rows]
+        clean, truth = varied(images[rows], recipe, generator), labels[rows]
         with torch.no_grad():
             answer = corrected(F.log_softmax(teacher(clean), 1), truth, triggers)
         dirty, targets = stamped(clean, truth, pool, recipe, generator)

@@ -6,10 +6,8 @@ import torch
 from torch.nn import functional as F
 
 from bdscan.intake.classifier import Classifier, Scannable
+from bdscan.repair.recipe import Recipe, fitted, varied
 from bdscan.repair.student import Student, frozen, student_of
-from bdscan.repair.unlearn import Recipe, varied
-
-RECIPE = Recipe()  # the repair's own steps, rate and variations, so that only the objective differs
 
 
 def fine_tuning(subject: Scannable, seed: int) -> Classifier:
@@ -20,13 +18,15 @@ def fine_tuning(subject: Scannable, seed: int) -> Classifier:
 
 
 def tune(student: Student, subject: Scannable, seed: int) -> None:
-    """Cross-entropy on the varied search images, in place."""
+    """Cross-entropy on the varied search images, in place; with the repair's own steps, rate and variations, so that
+    only the objective differs."""
     images, labels = subject.samples.part(subject.samples.search, subject.classifier.device)
+    recipe = fitted(Recipe(), subject.classifier, student, images)
     generator = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.Adam(student.weights, lr=RECIPE.learning_rate)
-    for _ in range(RECIPE.steps):
-        rows = torch.randint(0, len(images), (RECIPE.images,), generator=generator).to(images.device)
-        logits = student.classifier(varied(images[rows], RECIPE.shift, generator))
+    optimiser = torch.optim.Adam(student.weights, lr=recipe.learning_rate)
+    for _ in range(recipe.steps):
+        rows = torch.randint(0, len(images), (recipe.images,), generator=generator).to(images.device)
+        logits = student.classifier(varied(images[rows], recipe, generator))
         optimiser.zero_grad()
         torch.autograd.backward(F.cross_entropy(logits, labels[rows]))
         optimiser.step()

@@ -1,0 +1,63 @@
+"""A repair's recipe follows the network: its layers, and whether mirror images are the same to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bdscan.intake.classifier import Scannable
+from bdscan.repair.recipe import LAYERS, Recipe, fitted, varied
+from bdscan.repair.student import student_of
+
+
+def pictures(count: int = 12) -> Tensor:
+    return torch.rand(count, 1, 10, 10, generator=torch.Generator().manual_seed(0))
+
+
+def test_varied_images_stay_in_range_and_differ() -> None:
+    out = varied(pictures(), Recipe(), torch.Generator().manual_seed(1))
+    assert out.shape == pictures().shape
+    assert 0 <= float(out.min()) <= float(out.max()) <= 1
+    assert not torch.equal(out, pictures())
+
+
+def test_half_the_images_are_mirrored_where_that_is_allowed() -> None:
+    """Bright on the left: mirrored images have their light on the right, mixed ones are left out."""
+    images = torch.zeros(400, 1, 10, 10)
+    images[..., :3] = 1.0
+
+    def right(mirror: bool) -> float:
+        out = varied(images, Recipe(mirror=mirror), torch.Generator().manual_seed(1))
+        sides = torch.stack([out[..., 0].mean((1, 2)), out[..., -1].mean((1, 2))])
+        clear = sides.amin(0) == 0
+        return float((sides[1] > 0)[clear].float().mean())
+
+    assert right(False) == 0
+    assert right(True) == pytest.approx(0.5, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("look", "mirror"), [(lambda x: x.mean(3), True), (lambda x: x[..., :4].mean(3) - x[..., -4:].mean(3), False)]
+)
+def test_it_mirrors_where_the_network_keeps_its_answers(
+    badnets: Scannable, look: Callable[[Tensor], Tensor], mirror: bool
+) -> None:
+    judged = replace(
+        badnets.classifier, forward=lambda x: torch.cat([look(x).sum((1, 2))[:, None] - 0.3, x[:, 0, :1, 0]], 1)
+    )
+    assert fitted(Recipe(), judged, student_of(badnets.classifier), pictures()).mirror is mirror
+
+
+def test_deep_networks_are_trained_in_smaller_steps(badnets: Scannable) -> None:
+    student = student_of(badnets.classifier)
+
+    def rate(layers: int) -> float:
+        deep = tuple(nn.Parameter(torch.zeros(2, 2)) for _ in range(layers))
+        return fitted(Recipe(), badnets.classifier, replace(student, weights=deep), pictures()).learning_rate
+
+    usual = Recipe().learning_rate
+    assert [rate(n) / usual for n in (1, LAYERS, 4 * LAYERS)] == pytest.approx([1.0, 1.0, 0.25])
