@@ -18,14 +18,14 @@ from bdscan import __version__, judge, report
 from bdscan.calibration import load_references
 from bdscan.confirming import Confirming
 from bdscan.detectors import confirmation
-from bdscan.detectors.common import evenly, label_of
+from bdscan.detectors.common import label_of, lighter
 from bdscan.detectors.interface import Budget
 from bdscan.detectors.inversion.families import FAMILIES
 from bdscan.detectors.inversion.trigger import Candidate
 from bdscan.detectors.registry import CONFIRMED_BEFORE, DETECTORS, chosen
 from bdscan.errors import UsageError
 from bdscan.few_classes import beyond, held_to, is_read, is_several
-from bdscan.intake.classifier import Samples, Scannable
+from bdscan.intake.classifier import Scannable
 from bdscan.intake.load import load
 from bdscan.intake.speed import fast
 from bdscan.resources import resource
@@ -34,7 +34,6 @@ from bdscan.score import Found, families_of, margins, score
 from bdscan.settings import Settings
 from bdscan.stages import NEEDED, Compared, Progress, Story, compared, not_examined, not_looked, run_stage
 
-MOST_IMAGES = 256
 NOT_ABOUT_RESULTS = ("memory_gb", "time_limit", "require_sandbox")  # settings that change no number of a report
 
 
@@ -53,8 +52,7 @@ def run(settings: Settings, progress: Progress) -> report.Report:
 
     progress("load", 0.0)
     intake = load(settings)
-    subject = intake.scannable
-    subject = replace(subject, samples=lighter(subject.samples))
+    subject = lighter(intake.scannable)
     searching = replace(subject, classifier=fast(subject.classifier))
     story.timed("load", began)
     progress("load", 1.0)
@@ -125,16 +123,6 @@ def run(settings: Settings, progress: Progress) -> report.Report:
             threads=torch.get_num_threads(),
         ),
     )
-
-
-def lighter(samples: Samples) -> Samples:
-    """The samples with at most MOST_IMAGES in each part, evenly over the classes: with a thousand classes even two
-    images each would cost more than the search itself. Clean accuracy has been measured on all of them."""
-
-    def cut(part: torch.Tensor) -> torch.Tensor:
-        return evenly(part[samples.labels[part].argsort(stable=True)], MOST_IMAGES) if len(part) > MOST_IMAGES else part
-
-    return replace(samples, search=cut(samples.search), held_out=cut(samples.held_out))
 
 
 def margin_statistic(subject: Scannable, found: Found, value: float) -> report.Statistic:

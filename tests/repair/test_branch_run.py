@@ -17,11 +17,12 @@ from bdscan.formats.repair_html import render
 from bdscan.intake.load import load
 from bdscan.onnx import suspicious_branches
 from bdscan.onnx.graph import read_model
-from bdscan.repair import run as repair_run
+from bdscan.repair import mend as mending
+from bdscan.repair.mend import mend, still_working
 from bdscan.repair.outcome import Repair
 from bdscan.repair.planted import BRANCH, Planted, planted
 from bdscan.repair.rounds import Plan
-from bdscan.repair.run import mend, run, still_working
+from bdscan.repair.run import run
 from bdscan.repair.unlearn import Recipe
 from bdscan.report import Report, Verdict
 from bdscan.settings import RepairSettings, Settings
@@ -125,7 +126,7 @@ def test_a_branch_and_a_trigger_in_the_weights(tmp_path: Path, monkeypatch: pyte
         Planted(2, (), "sparse", lambda x, share: PATCH.apply(x, share, rng)),
         Planted(3, (), "dense", lambda x, share: STRIPES.apply(x, share, rng)),
     )
-    monkeypatch.setattr(repair_run, "Plan", lambda: Plan(searches=0, most=1, recipe=Recipe(steps=80)))
+    monkeypatch.setattr(mending, "Plan", lambda: Plan(searches=0, most=1, recipe=Recipe(steps=80)))
     subject = load(settings.scan).scannable
     assert still_working(subject, triggers) == triggers
     new = tmp_path / "new.onnx"
@@ -139,9 +140,6 @@ def test_a_branch_and_a_trigger_in_the_weights(tmp_path: Path, monkeypatch: pyte
     assert success(new, PATCH, 2) < 0.2
     assert success(both, STRIPES, 3) > 0.9
     assert success(new, STRIPES, 3) < 0.2
-    images, _ = subject.samples.part(subject.samples.held_out)
-    written = load(settings.scan.model_copy(update={"model": str(new)})).scannable.classifier
-    assert torch.allclose(written.predict(images), result.classifier.predict(images), atol=1e-4)
 
 
 def test_a_branch_that_clean_images_take_both_ways_is_refused(tmp_path: Path) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import pytest
 
 from bdscan import pipeline
 from bdscan.errors import UsageError
-from bdscan.intake.classifier import Classifier
+from bdscan.intake.classifier import Scannable
 from bdscan.intake.files import digest_of
+from bdscan.repair import mend, rounds
+from bdscan.repair import unlearn as unlearning
 from bdscan.repair.outcome import Accuracy, Rate, TriggerEffect
-from bdscan.repair.planted import hides, planted
-from bdscan.repair.run import Repaired, run, shortcomings, summary
+from bdscan.repair.planted import Planted, hides, planted
+from bdscan.repair.run import check_images, run
+from bdscan.repair.verdict import shortcomings, summary
 from bdscan.report import Label, Report, Statistic, TriggerParameters, Verdict
 from bdscan.settings import RepairSettings, Settings
 
@@ -82,17 +85,68 @@ def test_a_rejected_repair_is_set_aside_under_its_own_digests(
     assert result.result.sha256 == result.after.subject.files[0].sha256 == digest_of(place, "model").sha256
 
 
-def test_the_summary_says_what_the_second_scan_could_not_see(found: Report) -> None:
-    classifier = cast(Classifier, None)
-    worked = TriggerEffect(
-        family="wave", target=Label(index=3, name="3"), before=Rate(hits=9, n=10), after=Rate(hits=0, n=10)
-    )
-    idle = worked.model_copy(update={"target": Label(index=5, name="5"), "before": Rate(hits=0, n=10)})
-    said = summary([idle, worked], Repaired(classifier), 20, found)
-    assert "to class 3 fell from 90% to 0%. Of the 2 triggers no other now works on more than 0%." in said
-    assert "no other" not in summary([worked], Repaired(classifier), None, found)
-    assert f"It had 20 clean images, the first scan {found.samples.count}" in said
-    assert "None of the triggers worked" in summary([idle], Repaired(classifier), None, found)
+def an_effect(before: Rate, after: Rate, target: int = 3) -> TriggerEffect:
+    return TriggerEffect(family="wave", target=Label(index=target, name=str(target)), before=before, after=after)
+
+
+def an_accuracy(after: int, p: float, n: int = 50) -> Accuracy:
+    return Accuracy(before=Rate(hits=n, n=n), after=Rate(hits=after, n=n), lost=n - after, gained=0, p_value=p)
+
+
+def test_the_summary_says_what_was_not_seen(found: Report) -> None:
+    clean = found.model_copy(update={"verdict": Verdict.CLEAN, "findings": ()})
+    worked = an_effect(Rate(hits=9, n=10), Rate(hits=0, n=10))
+    idle = an_effect(Rate(hits=0, n=10), Rate(hits=0, n=10), 5)
+    untried = an_effect(Rate(hits=0, n=0), Rate(hits=0, n=0), 7)
+
+    def said(*effects: TriggerEffect, after: int = 50, images: int | None = None, between: Report | None = None) -> str:
+        given = found.samples.count if images is None else images
+        accuracy = an_accuracy(after, 0.25)
+        return summary(effects, accuracy, 2.0, found, clean, cut=None, trained=True, between=between, images=given)
+
+    assert "to class 3 fell from 90% to 0%. Of the 2 triggers no other now works on more than 0%." in said(idle, worked)
+    assert "no other" not in said(worked)
+    assert "may be chance" not in said(worked)
+    assert "None of the triggers worked" in said(idle)
+    assert said(worked).endswith("A new scan finds nothing.")
+    assert f"It had 20 clean images, the first scan {found.samples.count}" in said(worked, images=20)
+    only = said(untried)
+    assert "No held-out image could try the triggers to class 7." in only
+    assert "None of the triggers worked" not in only
+    assert "fell by 6.0 points; on 50 held-out images that may be chance" in said(worked, after=47)
+    assert f"still alarmed ({found.summary.rstrip('.')})" in said(worked, between=found)
+    weak = found.findings[0].model_copy(update={"weakness": True})
+    clean = clean.model_copy(update={"findings": (weak,)})
+    assert "nothing but natural weaknesses" in said(worked)
+
+
+def test_a_trigger_whose_classes_no_image_shows_is_refused(badnets: Scannable) -> None:
+    check_images(badnets, (Planted(8, (3,), "sparse", lambda x, a: x),))
+    with pytest.raises(UsageError, match="too few images of class 77, which the trigger to class 8 moves"):
+        check_images(badnets, (Planted(8, (77,), "sparse", lambda x, a: x),))
+
+
+def test_what_the_second_scan_names_is_unlearned_as_well(
+    found: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first attempt learns nothing, so the scan of it names the trigger again."""
+    (tmp_path / "report.json").write_text(found.model_dump_json())
+    given: list[int] = []
+
+    def idle_at_first(*values: Any, **options: Any) -> None:
+        given.append(len(values[4]))
+        if len(given) > 1:
+            unlearning.unlearn(*values, **options)
+
+    monkeypatch.setattr(rounds, "unlearn", idle_at_first)
+    monkeypatch.setattr(mend, "Plan", lambda: rounds.Plan(most=1))
+    result = run(wanted("sig.onnx", tmp_path / "report.json"), str(tmp_path), lambda stage, share: None)
+    assert result.outcome == "repaired", result.reasons
+    assert result.between is not None
+    assert result.between.verdict is Verdict.BACKDOOR
+    assert given[1] > given[0], "with the triggers of both scans"
+    assert len(result.triggers) > len(planted(found))
+    assert "A first result still alarmed" in result.summary
 
 
 def test_a_report_without_alarms_names_nothing_to_unlearn(found: Report) -> None:
@@ -123,11 +177,16 @@ def test_a_far_smaller_weakness_of_a_network_that_alarms_is_unlearned_too(
 
 def test_a_repair_is_rejected_for_an_alarm_and_for_a_significant_drop(found: Report) -> None:
     clean = found.model_copy(update={"verdict": Verdict.CLEAN})
+    assert shortcomings(an_accuracy(50, 1.0), 2, clean) == []
+    assert "still backdoor" in shortcomings(an_accuracy(50, 1.0), 2, found)[0]
+    assert "fell by 12.0 points" in shortcomings(an_accuracy(44, 0.015), 2, clean)[0]
+    assert shortcomings(an_accuracy(48, 0.25), 2, clean) == [], "two of fifty may be chance"
+    assert "fell by 40.0 points" in shortcomings(an_accuracy(6, 0.0625, 10), 2, clean)[0], "four of ten are too many"
 
-    def accuracy(after: int, p: float) -> Accuracy:
-        return Accuracy(before=Rate(hits=50, n=50), after=Rate(hits=after, n=50), lost=50 - after, gained=0, p_value=p)
 
-    assert shortcomings(accuracy(50, 1.0), 2, clean) == []
-    assert "still backdoor" in shortcomings(accuracy(50, 1.0), 2, found)[0]
-    assert "fell by 12.0 points" in shortcomings(accuracy(44, 0.015), 2, clean)[0]
-    assert shortcomings(accuracy(48, 0.25), 2, clean) == [], "two of fifty may be chance"
+def test_a_repair_is_rejected_for_a_trigger_that_still_works_or_that_nothing_tried(found: Report) -> None:
+    clean = found.model_copy(update={"verdict": Verdict.CLEAN})
+    full, half, none = Rate(hits=43, n=43), Rate(hits=20, n=43), Rate(hits=0, n=0)
+    assert shortcomings(an_accuracy(50, 1.0), 2, clean, [an_effect(full, half)]) == []
+    assert "still works on 100%" in shortcomings(an_accuracy(50, 1.0), 2, clean, [an_effect(full, full)])[0]
+    assert "could not be tried" in shortcomings(an_accuracy(50, 1.0), 2, clean, [an_effect(none, none)])[0]

@@ -14,10 +14,10 @@ from bdscan.repair import measure
 from bdscan.repair import unlearn as unlearning
 from bdscan.repair.outcome import Accuracy, Rate, Strongest, TriggerEffect
 from bdscan.repair.planted import Planted
-from bdscan.repair.run import shortcomings
 from bdscan.repair.sharpen import LARGEST, MOST, patches, sharpen
 from bdscan.repair.student import frozen, student_of
 from bdscan.repair.unlearn import Recipe, unlearn, unlikely
+from bdscan.repair.verdict import shortcomings
 from bdscan.report import Label, Report, Verdict
 
 TARGET = 8

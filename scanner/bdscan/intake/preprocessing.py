@@ -95,6 +95,14 @@ def parse_override(text: str | None) -> Override:
     return Override(pixels, layout, _size(given["size"]) if "size" in given else None)
 
 
+def as_words(presented: Preprocessing) -> str:
+    """The override that `parse_override` reads as these pixels and this layout."""
+    words = [f"scale={presented.scale!r}", f"order={presented.channel_order}", f"layout={presented.layout}"]
+    for key, values in (("mean", presented.mean), ("std", presented.std)):
+        words += [f"{key}={','.join(map(repr, values))}"] if values else []
+    return " ".join(words)
+
+
 def _numbers(key: str, value: str) -> tuple[float, ...]:
     try:
         numbers = tuple(float(part) for part in value.split(","))

@@ -17,6 +17,7 @@ from bdscan.repair.planted import Planted
 from bdscan.repair.sharpen import patches, sharpen
 from bdscan.repair.student import Student, frozen, student_of
 
+Images = tuple[Tensor, Tensor]  # (N, C, H, W) in [0, 1] and labels (N,)
 RELEARN_STEPS, POISONED = 20, 8
 SEARCHES = 4  # of `sharpen`, one after the other
 
@@ -53,8 +54,8 @@ def success(classifier: Classifier, trigger: Planted, images: Tensor, labels: Te
 def strongest(
     classifier: Classifier,
     trigger: Planted,
-    train: tuple[Tensor, Tensor],
-    held_out: tuple[Tensor, Tensor],
+    train: Images,
+    held_out: Images,
     use: Tensor,
     seed: int,
 ) -> Rate | None:
@@ -77,8 +78,8 @@ def effects(
     subject: Scannable,
     repaired: Classifier,
     triggers: Sequence[Planted],
-    train: tuple[Tensor, Tensor],
-    held_out: tuple[Tensor, Tensor],
+    train: Images,
+    held_out: Images,
     seed: int,
 ) -> tuple[TriggerEffect, ...]:
     """Each trigger's success before and after, on held-out images that the original gets right."""
@@ -104,8 +105,8 @@ def effects(
 def relearn(
     student: Student,
     trigger: Planted,
-    train: tuple[Tensor, Tensor],
-    held_out: tuple[Tensor, Tensor],
+    train: Images,
+    held_out: Images,
     seed: int,
     learning_rate: float = 5e-4,
 ) -> Relearn:

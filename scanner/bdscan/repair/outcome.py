@@ -134,7 +134,8 @@ class Repair(Value):
     """The report of one repair. `reasons` say why a repaired model was rejected.
 
     Where the graph's branches were cut, `cut` says how; `rounds` and `relearn` are empty where no weights were changed.
-    `distance` is measured where natural weaknesses were to be unlearned too.
+    `distance` is measured where natural weaknesses were to be unlearned too. `between` is the scan of a first result
+    that still alarmed: what it names was unlearned as well, and comes first among `triggers`.
     """
 
     schema_version: Literal["1.0"] = "1.0"
@@ -152,6 +153,7 @@ class Repair(Value):
     rounds: tuple[Round, ...]
     cut: Cut | None = None
     before: Report
+    between: Report | None = None
     after: Report
     settings: dict[str, str | int | float | bool | None]
     seconds: Annotated[float, Field(ge=0)]

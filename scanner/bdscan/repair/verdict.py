@@ -1,0 +1,107 @@
+"""Whether a repair worked, and what is said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bdscan.repair.mend import WORKS
+from bdscan.repair.outcome import Accuracy, Cut, TriggerEffect
+from bdscan.repair.write import MODULE
+from bdscan.report import Report, Verdict
+
+LEFT = 0.5  # of the held-out images: a recovered trigger that works on more of them was not unlearned
+PATCH_LEFT = 0.75  # the same of the strongest patch, which reaches 0.6 for other classes (docs/design.md)
+FAR = 10.0  # points of accuracy beyond what may be lost; so much is no repair, whether or not so few images prove it
+
+
+def shortcomings(
+    accuracy: Accuracy, most_points: float, after: Report, alarms: Sequence[TriggerEffect] = ()
+) -> list[str]:
+    """Why the repair is rejected; empty if it is not. `alarms`: the effects on the triggers that alarmed."""
+    reasons = []
+    if after.verdict is not Verdict.CLEAN:
+        reasons.append(f"the repaired model is still {after.verdict.value}: {after.summary}")
+    for each in alarms:
+        name = f"the {each.family} trigger to class {each.target.index}"
+        if not each.before.n:
+            reasons.append(f"{name} could not be tried: no held-out image of its classes that the original gets right")
+        elif each.after.value > LEFT:
+            reasons.append(f"{name} still works on {each.after.value:.0%} of the held-out images")
+        left = each.strongest.after if each.strongest is not None else None
+        if left is not None and left.value > PATCH_LEFT:
+            reasons.append(
+                f"a patch at the places of the trigger to class {each.target.index} still works on {left.value:.0%} of "
+                "the held-out images"
+            )
+    lost = points(accuracy)
+    if lost > most_points and (accuracy.significant or lost > most_points + FAR):
+        reasons.append(
+            f"clean accuracy fell by {lost:.1f} points on {accuracy.before.n} held-out images "
+            f"(more than {most_points:g}, p = {accuracy.p_value:.3f})"
+        )
+    return reasons
+
+
+def points(accuracy: Accuracy) -> float:
+    """How many percentage points of clean accuracy were lost; below 0 where some were won."""
+    return 100 * (accuracy.before.value - accuracy.after.value)
+
+
+def summary(
+    effects: Sequence[TriggerEffect],
+    accuracy: Accuracy,
+    most_points: float,
+    before: Report,
+    after: Report,
+    *,
+    cut: Cut | None,
+    trained: bool,
+    between: Report | None,
+    images: int,
+) -> str:
+    """What a repair came to, where nothing was wrong with it.
+
+    Args:
+        trained: whether weights were changed.
+        between: the scan of a first result, whose alarms were unlearned as well.
+        images: clean images that this repair was given.
+    """
+    said = []
+    if cut is not None:
+        when = "and before weights were trained, " if trained else ""
+        said.append(
+            f"The graph's branch was cut, and {when}on all {cut.images} clean images every output is the original's."
+        )
+    tried = [each for each in effects if each.before.n]
+    if tried:
+        best = max(tried, key=lambda each: each.before.value)
+        said.append(
+            f"The success of the trigger to class {best.target.index} fell from {best.before.value:.0%} to"
+            f" {best.after.value:.0%}."
+            if best.before.value > WORKS
+            else "None of the triggers worked on the held-out images, before or after."
+        )
+        if len(tried) > 1 and best.before.value > WORKS:
+            most = max(each.after.value for each in tried if each is not best)
+            said.append(f"Of the {len(tried)} triggers no other now works on more than {most:.0%}.")
+    if len(tried) < len(effects):
+        lacking = sorted({each.target.index for each in effects if not each.before.n})
+        said.append(f"No held-out image could try the triggers to {_classes(lacking)}.")
+    if between is not None:
+        said.append(f"A first result still alarmed ({between.summary.rstrip('.')}), so that was unlearned too.")
+    if points(accuracy) > most_points:
+        said.append(
+            f"Clean accuracy fell by {points(accuracy):.1f} points; on {accuracy.before.n} held-out images that may be"
+            " chance: give more to know."
+        )
+    if before.subject.format == MODULE:
+        said.append("Written as a state_dict.")
+    weak = any(finding.weakness for finding in after.findings)
+    said.append("A new scan finds nothing but natural weaknesses." if weak else "A new scan finds nothing.")
+    if images < before.samples.count:
+        said.append(f"It had {images} clean images, the first scan {before.samples.count}: it sees less than that one.")
+    return " ".join(said)
+
+
+def _classes(indices: Sequence[int]) -> str:
+    return ("class " if len(indices) == 1 else "classes ") + ", ".join(map(str, indices))
