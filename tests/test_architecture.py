@@ -55,6 +55,7 @@ LIGHT = {
     "jail.parent",
     "jail.environment",
     "jail.scratch",
+    "jail.room",
     "jail.sandbox",
     "jail.places",
     "jail.landlock",

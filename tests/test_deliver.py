@@ -23,11 +23,15 @@ CONTENT = b"weights"
 SCHEMA = Path(__file__).parents[1] / "docs" / "repair.schema.json"
 
 
-def account(outcome: str = "repaired", content: bytes = CONTENT) -> Repair:
+def account(outcome: str = "repaired", content: bytes = CONTENT, beside: bytes | None = None) -> Repair:
     def digest(data: bytes) -> FileDigest:
         return FileDigest(path="m", role="model", sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
 
     rate = Rate(hits=9, n=10)
+    after = sample.clean()
+    sidecar = () if beside is None else (digest(beside).model_copy(update={"role": "sidecar"}),)
+    files = (digest(content), *sidecar)
+    after = after.model_copy(update={"subject": after.subject.model_copy(update={"files": files})})
     return Repair(
         tool=Tool(version="0.1.0"),
         outcome=outcome,
@@ -39,7 +43,7 @@ def account(outcome: str = "repaired", content: bytes = CONTENT) -> Repair:
         triggers=(),
         rounds=(),
         before=sample.backdoor(),
-        after=sample.clean(),
+        after=after,
         settings={},
         seconds=1.0,
     )
@@ -56,7 +60,7 @@ def private(tmp_path: Path) -> Path:
 def test_a_repaired_model_its_weights_and_the_account_are_written(private: Path, tmp_path: Path) -> None:
     (private / "new.onnx.data").write_bytes(b"more")
     output = str(tmp_path / "new.onnx")
-    written = deliver(private, account(), "new.onnx", output, 100)
+    written = deliver(private, account(beside=b"more"), "new.onnx", output, 100)
     assert written == (output, output + ".data", output + ".repair.json")
     assert [Path(p).read_bytes() for p in written[:2]] == [CONTENT, b"more"]
     kept = json.loads(Path(written[2]).read_text())
@@ -73,7 +77,7 @@ def test_a_rejected_one_leaves_what_lies_under_the_name_that_was_asked_for(priva
         Path(name).write_text("of an earlier repair")
     (private / "new.onnx").rename(private / "new.onnx.rejected")
     (private / "new.onnx.rejected.data").write_bytes(b"more")
-    written = deliver(private, account("rejected"), "new.onnx", str(output), 100)
+    written = deliver(private, account("rejected", beside=b"more"), "new.onnx", str(output), 100)
     place = f"{output}.rejected"
     assert written == (place, f"{place}.data", f"{place}.repair.json")
     assert set(written) < set(may_write(str(output)))
@@ -84,7 +88,21 @@ def test_a_rejected_one_leaves_what_lies_under_the_name_that_was_asked_for(priva
 def test_another_file_than_the_verified_one_is_thrown_away(private: Path, tmp_path: Path) -> None:
     with pytest.raises(CannotJudge, match="not the one it verified"):
         deliver(private, account(content=b"other"), "new.onnx", str(tmp_path / "new.onnx"), 100)
+    for beside, left in ((b"other", b"more"), (None, b"more"), (b"more", None)):
+        (private / "new.onnx.data").unlink(missing_ok=True)
+        if left is not None:
+            (private / "new.onnx.data").write_bytes(left)
+        with pytest.raises(CannotJudge, match="nothing was written"):
+            deliver(private, account(beside=beside), "new.onnx", str(tmp_path / "new.onnx"), 100)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["private"]
+
+
+def test_a_worker_s_account_of_a_repair_that_is_none_is_thrown_away() -> None:
+    whole = account("rejected").model_dump()
+    with pytest.raises(ValueError, match="second scan is not clean"):
+        Repair.model_validate({**whole, "outcome": "repaired", "after": sample.backdoor().model_dump()})
+    with pytest.raises(ValueError, match="reasons against it"):
+        Repair.model_validate({**whole, "outcome": "repaired", "reasons": ("it alarms",)})
 
 
 @pytest.mark.parametrize("kind", ["link", "folder", "pipe", "huge", "missing", "sidecar link"])
@@ -110,7 +128,7 @@ def test_what_is_no_plain_file_is_not_followed(kind: str, private: Path, tmp_pat
 @pytest.mark.parametrize("outcome, end", [("repaired", ""), ("rejected", ".rejected")])
 def test_the_account_names_the_files_that_the_user_finds(outcome: str, end: str) -> None:
     """And never the worker's private folder."""
-    whole = account(outcome)
+    whole = account(outcome, beside=b"more")
     private = "/private/new.onnx"
     assert whole.result is not None
     files = tuple(file.model_copy(update={"path": private}) for file in whole.after.subject.files)

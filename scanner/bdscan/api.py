@@ -146,7 +146,7 @@ def profile(
     Nothing is written where no fixed transformation helps. Raises as `repair_to`.
     """
     from bdscan import destination
-    from bdscan.deliver import deliver_guard, guard_may_write
+    from bdscan.deliver import deliver_guard, guard_may_write, guard_named
     from bdscan.jail.parent import profile_isolated
 
     check_files(settings)
@@ -161,8 +161,7 @@ def profile(
             written = deliver_guard(private, result.guard, settings.guard, guard, largest)
         except OSError as error:
             raise UsageError(f"--guard {guard}: cannot be written ({error.strerror})") from None
-        file = result.guard.file.model_copy(update={"path": guard})
-        return result.model_copy(update={"guard": result.guard.model_copy(update={"file": file})}), written
+        return result.model_copy(update={"guard": guard_named(result.guard, guard)}), written
 
 
 def run(

@@ -45,6 +45,13 @@ def named(repair: Repair, output: str) -> Repair:
     return repair.model_copy(update={"after": after, "result": result})
 
 
+def guard_named(guard: Guard, output: str) -> Guard:
+    """As `named`, for a guarded model."""
+    file = guard.file.model_copy(update={"path": output})
+    beside = guard.sidecar and guard.sidecar.model_copy(update={"path": output + SIDECAR})
+    return guard.model_copy(update={"file": file, "sidecar": beside})
+
+
 def deliver(private: Path, repair: Repair, name: str, output: str, largest: int) -> tuple[str, ...]:
     """Write the repaired model to `output`, or to `output`.rejected, and its account beside it; what was written.
 
@@ -57,7 +64,8 @@ def deliver(private: Path, repair: Repair, name: str, output: str, largest: int)
     CannotJudge where the worker left something else than regular files of a plausible size with the digest it told.
     """
     end = "" if repair.outcome == "repaired" else REJECTED
-    written = _model(private / (name + end), repair.result, output + end, largest + SPARE)
+    beside = next((file for file in repair.after.subject.files if file.role == "sidecar"), None)
+    written = _model(private / (name + end), repair.result, beside, output + end, largest + SPARE)
     account = output + end + ACCOUNT
     atomic.write(account, (repair.model_dump_json(indent=1) + "\n").encode())
     return (*written, account)
@@ -65,20 +73,25 @@ def deliver(private: Path, repair: Repair, name: str, output: str, largest: int)
 
 def deliver_guard(private: Path, guard: Guard, name: str, output: str, largest: int) -> tuple[str, ...]:
     """Write the guarded model to `output`, as `deliver` does; twice the original's size is plausible (half floats)."""
-    return _model(private / name, guard.file, output, 2 * largest + SPARE)
+    return _model(private / name, guard.file, guard.sidecar, output, 2 * largest + SPARE)
 
 
-def _model(file: Path, told: FileDigest | None, target: str, most: int) -> tuple[str, ...]:
+def _model(file: Path, told: FileDigest | None, beside: FileDigest | None, target: str, most: int) -> tuple[str, ...]:
+    """Nothing is written before all of it has been read and is what the worker told."""
+    content = _verified(file, told, most)
+    sidecar = Path(f"{file}{SIDECAR}")
+    weights = _verified(sidecar, beside, most) if beside is not None or os.path.lexists(sidecar) else None
+    if weights is not None:
+        atomic.write(target + SIDECAR, weights)
+    atomic.write(target, content)
+    return (target, *(() if weights is None else (target + SIDECAR,)))
+
+
+def _verified(file: Path, told: FileDigest | None, most: int) -> bytes:
     content = _read(file, most)
     if told is None or hashlib.sha256(content).hexdigest() != told.sha256:
         raise CannotJudge("the worker's file is not the one it verified; nothing was written")
-    sidecar = Path(f"{file}{SIDECAR}")
-    written = []
-    if os.path.lexists(sidecar):
-        atomic.write(target + SIDECAR, _read(sidecar, most))
-        written.append(target + SIDECAR)
-    atomic.write(target, content)
-    return (target, *written)
+    return content
 
 
 def _read(path: Path, most: int) -> bytes:

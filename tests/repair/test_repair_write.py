@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from bdscan.errors import CannotJudge, UsageError
 from bdscan.intake.load import load
 from bdscan.repair.student import frozen, student_of
-from bdscan.repair.write import check_name, prefix_of, set_aside, write_like
+from bdscan.repair.write import check_copies, check_name, prefix_of, set_aside, write_like
 from bdscan.settings import Settings
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -59,6 +59,26 @@ def test_a_checkpoint_keeps_its_keys_and_what_lies_beside_the_weights(tmp_path: 
     assert new["epoch"] == 7
     assert list(new["state_dict"]) == ["module.weight", "module.bias"]
     assert torch.equal(new["state_dict"]["module.weight"], network.weight)
+
+
+def test_the_weights_that_the_loader_reads_are_the_ones_that_are_written(tmp_path: Path) -> None:
+    """Not those that come first in the file; and a copy that would keep the backdoor is refused."""
+    network = torch.nn.Linear(3, 2)
+    zeros = {key: torch.zeros_like(value) for key, value in network.state_dict().items()}
+    other = {"weight": torch.zeros(5, 3), "bias": torch.zeros(5)}
+    torch.save({"ema": other, "state_dict": zeros}, tmp_path / "old.pt")
+    check_copies(tmp_path / "old.pt", network)
+    write_like(network, tmp_path / "old.pt", tmp_path / "new.pt")
+    new = torch.load(tmp_path / "new.pt", weights_only=True)
+    assert torch.equal(new["state_dict"]["weight"], network.weight)
+    assert torch.equal(new["ema"]["weight"], other["weight"])
+    for copies in (
+        {"ema": zeros, "state_dict": zeros | {"x": 1}},
+        {"state_dict": zeros, "average": {"of": dict(zeros)}},
+    ):
+        torch.save(copies, tmp_path / "two.pt")
+        with pytest.raises(CannotJudge, match="several sets of the network's weights"):
+            check_copies(tmp_path / "two.pt", network)
 
 
 def test_safetensors_keep_their_metadata_and_types(tmp_path: Path) -> None:

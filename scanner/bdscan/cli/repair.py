@@ -23,7 +23,8 @@ HELP = """Repair a backdoored classifier with a few clean images, and verify the
 The triggers that a scan's JSON report names are unlearned, with those that it shows as weaknesses below half of other
 classes' size: several triggers hide each other. A trigger branch in an ONNX graph is cut, where no output
 on the clean images changes by it. The result is written in the model's own format (of a whole module, as a state_dict)
-only after it was scanned again; it is kept as OUTPUT.rejected if that scan still alarms or clean accuracy fell too far.
+only after it was scanned again; what that scan names is unlearned as well, once. It is kept as OUTPUT.rejected if the
+last scan alarms, a trigger or the strongest patch at its places still works, or clean accuracy fell too far.
 OUTPUT.repair.json, or OUTPUT.rejected.repair.json, tells what was done and measured; --html makes a page of it, as does
 `bdscan render`.
 
@@ -35,7 +36,7 @@ Examples:
 \b
 Exit codes:
   0  repaired, and the new scan is clean
-  1  rejected: still alarming, or clean accuracy fell
+  1  rejected: still alarming, a trigger still works, or clean accuracy fell
   2  a file, an option or the samples cannot be used
   3  the model cannot be repaired here, or its branch not be cut safely
   130  interrupted
@@ -68,7 +69,11 @@ def repair(
     time_limit: given.TimeLimit = 3600,
     require_sandbox: given.RequireSandbox = False,
     keep_best: Annotated[
-        bool, typer.Option("--keep-best", help="Ctrl-C ends the training; the best so far is verified and written.")
+        bool,
+        typer.Option(
+            "--keep-best",
+            help="Ctrl-C ends the training with its round; the result is verified and written.",
+        ),
     ] = False,
     quiet: given.Quiet = False,
     debug: given.Debug = False,

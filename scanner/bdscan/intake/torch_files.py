@@ -41,6 +41,7 @@ class Checkpoint:
     module: nn.Module | None
     state: dict[str, Tensor] | None
     notes: tuple[str, ...] = ()
+    keys: tuple[Any, ...] = ()
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -85,22 +86,22 @@ def read_safetensors(path: Path) -> Checkpoint:
     return Checkpoint(None, state)
 
 
-def _find(path: Path, content: Any, keys: tuple[str, ...]) -> Checkpoint:
-    where = f"weights found under {' / '.join(repr(key) for key in keys)}" if keys else ""
+def _find(path: Path, content: Any, keys: tuple[Any, ...]) -> Checkpoint:
+    where = f"weights found under {' / '.join(repr(str(key)) for key in keys)}" if keys else ""
     notes = (where,) if where else ()
     if isinstance(content, nn.Module):
-        return Checkpoint(content, None, notes)
+        return Checkpoint(content, None, notes, keys)
     if isinstance(content, Mapping) and len(keys) < MAX_DEPTH:
         tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
         for key in NESTING:
             if isinstance(content.get(key), Mapping | nn.Module):
                 return _find(path, content[key], (*keys, key))
         if tensors:
-            return Checkpoint(None, tensors, notes)
+            return Checkpoint(None, tensors, notes, keys)
         seen: set[int] = set()
         nested = [key for key, value in content.items() if _holds_tensors(value, seen)]
         if len(nested) == 1:
-            return _find(path, content[nested[0]], (*keys, str(nested[0])))
+            return _find(path, content[nested[0]], (*keys, nested[0]))
         if nested:
             names = ", ".join(repr(str(key))[:40] for key in nested[:5])
             raise UsageError(f"model {path}: several sets of weights ({names}): save the one to scan by itself")

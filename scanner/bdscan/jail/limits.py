@@ -6,13 +6,13 @@ import math
 import resource
 from typing import Final
 
+from bdscan.jail.room import MIB, largest_file, model_bytes
 from bdscan.report import Isolation
 from bdscan.settings import Settings
 
-MIB, GIB = 2**20, 2**30
+GIB = 2**30
 # A CUDA build of torch maps about 3 GiB before it allocates anything, and each thread's arena reserves address space.
 ADDRESS_SLACK: Final = 8 * GIB
-LARGEST_FILE: Final = 256 * MIB
 OPEN_FILES: Final = 512
 CPU_GRACE: Final = 30  # seconds between the signal that ends a worker over its CPU time, and the kill
 
@@ -25,10 +25,11 @@ def apply_limits(settings: Settings, cuda: bool) -> Isolation:
     """
     memory = int(settings.memory_gb * GIB)
     cpu = math.ceil(settings.time_limit * settings.threads) + CPU_GRACE
+    largest = largest_file(model_bytes(settings))
     wanted = {
         f"memory {settings.memory_gb:g} GiB": (resource.RLIMIT_DATA, memory),
         f"CPU time {cpu} s": (resource.RLIMIT_CPU, cpu),
-        f"file size {LARGEST_FILE // MIB} MiB": (resource.RLIMIT_FSIZE, LARGEST_FILE),
+        f"file size {largest // MIB} MiB": (resource.RLIMIT_FSIZE, largest),
         f"{OPEN_FILES} open files": (resource.RLIMIT_NOFILE, OPEN_FILES),
         "no core dump": (resource.RLIMIT_CORE, 0),
     }

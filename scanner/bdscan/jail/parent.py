@@ -19,6 +19,7 @@ from bdscan.errors import CannotJudge, UsageError
 from bdscan.formats.text import shorten, visible
 from bdscan.jail import scratch
 from bdscan.jail.environment import worker_environment
+from bdscan.jail.room import folder_bytes, model_bytes
 from bdscan.jail.wire import ENOUGH, Failure, Reader, Step, WireError
 from bdscan.mitigate.outcome import Profile
 from bdscan.repair.outcome import Repair
@@ -100,6 +101,7 @@ def _answered(
     stop = stop or threading.Event()
     if stop.is_set():
         raise Stopped
+    room = folder_bytes(model_bytes(settings))
     with scratch.private_folder(scratch.WORKER) as private, tempfile.TemporaryFile() as log:
         receiving, sending = os.pipe()
         try:
@@ -108,7 +110,7 @@ def _answered(
             finally:
                 os.close(sending)
             try:
-                answer = _listen(worker, receiving, settings.time_limit, private, progress, stop, log, enough)
+                answer = _listen(worker, receiving, settings.time_limit, private, room, progress, stop, log, enough)
             finally:
                 _end(worker)
         finally:
@@ -141,6 +143,7 @@ def _listen(
     channel: int,
     time_limit: float,
     private: str,
+    room: int,
     progress: Progress,
     stop: threading.Event,
     log: IO[bytes],
@@ -158,8 +161,8 @@ def _listen(
                 _say_enough(worker)
             if time.monotonic() >= look:
                 look = time.monotonic() + BETWEEN_LOOKS
-                if scratch.overfull(private):
-                    raise CannotJudge("the worker filled its private folder; no scan needs that, the model is hostile")
+                if scratch.overfull(private, room):
+                    raise CannotJudge("the worker filled its private folder beyond need; the model may be hostile")
             if not selector.select(min(left, HEARING)):
                 continue
             chunk = os.read(channel, CHUNK)

@@ -13,12 +13,13 @@ from typing import Final
 
 WORKER, RAY = "bdscan-worker-", "bdscan-ray-"  # what such folders are called; Ray needs a short name
 LEFT_OVER: Final = 3600.0  # seconds: between making a folder and locking it passes a moment
-MOST_BYTES: Final = 2**30  # what a GPU's library may keep there by default; bdscan itself writes nothing
 MOST_ENTRIES: Final = 10_000
 
 
-def overfull(folder: str) -> bool:
-    """Whether the folder holds more than a scan can need. Never follows a link; looks at `MOST_ENTRIES` at most."""
+def overfull(folder: str, most: int) -> bool:
+    """Whether the folder holds more than `most` bytes, or more files than any scan.
+
+    Never follows a link; looks at `MOST_ENTRIES` at most."""
     waiting, size, count = [folder], 0, 0
     while waiting:
         try:
@@ -29,7 +30,7 @@ def overfull(folder: str) -> bool:
                         waiting.append(entry.path)
                     else:
                         size += entry.stat(follow_symlinks=False).st_blocks * 512
-                    if size > MOST_BYTES or count > MOST_ENTRIES:
+                    if size > most or count > MOST_ENTRIES:
                         return True
         except OSError:
             continue  # gone since, or its path has grown too long to open

@@ -18,6 +18,7 @@ from bdscan.mitigate.catalogue import Transformation
 from bdscan.mitigate.linear import separated
 from bdscan.mitigate.outcome import Guard
 from bdscan.onnx import OnnxError, OnnxModel, run_onnxruntime
+from bdscan.repair.outcome import SIDECAR
 from bdscan.repair.student import HALVES
 
 BATCH = 64
@@ -65,9 +66,11 @@ def write_guard(intake: Intake, original: Path, path: Path, chosen: Transformati
             f"outputs reach {largest:.1e}; it was thrown away"
         )
     onnx = isinstance(network, OnnxModel)
+    weights = path.with_name(path.name + SIDECAR)
     return Guard(
         transformation=chosen.text,
         file=digest_of(path, "model", path.name),
+        sidecar=digest_of(weights, "sidecar", weights.name) if weights.is_file() else None,
         format="ONNX" if onnx else "TorchScript",
         difference=relative,
         checked_with="onnxruntime" if onnx else "torch",

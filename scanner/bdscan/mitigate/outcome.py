@@ -98,10 +98,12 @@ class Advice(Value):
 
 class Guard(Value):
     """A model that transforms its own input. `difference`: the largest between its outputs and the model's on
-    transformed samples, relative to the largest output; `checked_with` did the comparison on `images` samples."""
+    transformed samples, relative to the largest output; `checked_with` did the comparison on `images` samples.
+    `sidecar`: its weights file, where an ONNX graph has one."""
 
     transformation: Name
     file: FileDigest
+    sidecar: FileDigest | None = None
     format: Name
     difference: Annotated[float, Field(ge=0)]
     checked_with: Name

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from bdscan.detectors.wilson import wilson
-from bdscan.report import Count, Digest, FileDigest, Label, Name, Report, Share, Text, Tool, Value
+from bdscan.report import Count, Digest, FileDigest, Label, Name, Report, Share, Text, Tool, Value, Verdict
 
 Images = Annotated[int, Field(ge=0, le=10**9)]
 SIGNIFICANT: Final = 0.05  # of the paired test: a drop of clean accuracy with a smaller p is no chance
@@ -157,3 +157,9 @@ class Repair(Value):
     after: Report
     settings: dict[str, str | int | float | bool | None]
     seconds: Annotated[float, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _repaired_means_clean(self) -> Self:
+        if self.outcome == "repaired" and (self.reasons or self.after.verdict is not Verdict.CLEAN):
+            raise ValueError("repaired, although the second scan is not clean or there are reasons against it")
+        return self

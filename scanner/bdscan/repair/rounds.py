@@ -45,7 +45,8 @@ def repair_weights(
     progress: Progress,
     enough: Enough = lambda: False,
 ) -> tuple[Student, tuple[Round, ...]]:
-    """The repaired student and what each round saw. Trains on the search part; the held-out part says when to stop.
+    """The repaired student and what each round saw. Trains on the search part, and stops when fresh inversions
+    find nothing small; the held-out part only tells each round's accuracy.
 
     Once `enough` holds, no other search and no other round begins, and a round that has begun trains to its end.
     """

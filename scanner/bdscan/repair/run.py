@@ -21,7 +21,7 @@ from bdscan.repair.outcome import SIDECAR, Distance, Relearn, Repair
 from bdscan.repair.planted import Planted, named, planted
 from bdscan.repair.rounds import Enough
 from bdscan.repair.verdict import shortcomings, summary
-from bdscan.repair.write import check_name, set_aside
+from bdscan.repair.write import check_copies, check_name, set_aside
 from bdscan.report import Report, Tool
 from bdscan.saved import read_report
 from bdscan.settings import RepairSettings
@@ -36,7 +36,8 @@ def run(settings: RepairSettings, folder: str, progress: Progress, enough: Enoug
 
     Raises:
         UsageError: the report names nothing to repair, or is not of this model, or no image shows a trigger's classes.
-        CannotJudge: the model has no gradients or cannot be loaded or written, or a branch cannot be cut.
+        CannotJudge: the model has no gradients or cannot be loaded or written, holds its weights twice, or a branch
+            cannot be cut.
     """
     began = time.perf_counter()
     before = read_report(settings.report, "--report")
@@ -46,6 +47,8 @@ def run(settings: RepairSettings, folder: str, progress: Progress, enough: Enoug
     if intake.subject.digest != before.subject.digest:
         raise UsageError("--report: it is of another model than this file (the digests differ); scan this one first")
     check_name(settings.name, intake.subject.format, settings.arch)
+    if intake.scannable.classifier.module is not None:
+        check_copies(Path(settings.model), intake.scannable.classifier.module)
     check_images(intake.scannable, triggers)
     progress("load", 1.0)
     path = Path(folder) / settings.name

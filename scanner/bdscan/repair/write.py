@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from bdscan.errors import CannotJudge, UsageError
 from bdscan.intake.allowed import allowed_globals
 from bdscan.intake.detect_format import Format, detect_format
+from bdscan.intake.torch_files import read_checkpoint
 from bdscan.onnx import OnnxModel
 from bdscan.onnx.prepare import parse
 from bdscan.onnx.write import write_model
@@ -72,10 +73,39 @@ def write_like(network: nn.Module, original: Path, path: Path) -> None:
         old = safetensors.torch.load_file(original)
         safetensors.torch.save_file(_filled(old, _state(network)), path, metadata)
     else:
-        with torch.serialization.safe_globals(list(allowed_globals())):
-            content = torch.load(original, map_location="cpu", weights_only=True)
+        keys, content = read_checkpoint(original).keys, _content(original)
         whole = isinstance(content, nn.Module)
-        torch.save(_state(network) if whole else _replaced(content, _state(network), 0), path)
+        torch.save(_state(network) if whole else _replaced(content, keys, _state(network)), path)
+
+
+def check_copies(original: Path, network: nn.Module) -> None:
+    """CannotJudge where a PyTorch file holds the network's weights more than once, an average beside them for example:
+    one of them alone would be repaired."""
+    if detect_format(original) is Format.TORCH:
+        copies = list(_copies(_content(original), _state(network), 0, set()))
+        if len(copies) > 1:
+            names = ", ".join(repr(name[:40]) for name in copies[:5])
+            raise CannotJudge(f"the file holds several sets of the network's weights ({names}): save the one to repair")
+
+
+def _content(path: Path) -> Any:
+    with torch.serialization.safe_globals(list(allowed_globals())):
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _copies(content: Any, new: State, depth: int, seen: set[int], name: str = "") -> Iterator[str]:
+    """The names of mappings that hold at least half of the network's tensors, of the same shapes. `seen`: those that
+    were looked at already: a file can hold one in millions of places."""
+    inner = content.state_dict() if isinstance(content, nn.Module) else content
+    if not isinstance(inner, Mapping) or depth > MAX_DEPTH or id(content) in seen:
+        return
+    seen.add(id(content))
+    tensors = {str(key): value for key, value in inner.items() if isinstance(value, Tensor)}
+    prefix = prefix_of(tensors, new) if 2 * len(tensors) >= len(new) else None
+    if prefix is not None and all(value.shape == new[key.removeprefix(prefix)].shape for key, value in tensors.items()):
+        yield name
+    for key, value in inner.items():
+        yield from _copies(value, new, depth + 1, seen, str(key))
 
 
 def _state(network: nn.Module) -> State:
@@ -100,22 +130,10 @@ def _filled(old: Mapping[str, Tensor], new: State) -> State:
     return {key: new[key.removeprefix(prefix)].to(value.dtype) for key, value in old.items()}
 
 
-def _replaced(content: Any, new: State, depth: int) -> Any:
-    """`content` with the first mapping of the network's tensors replaced."""
-    found = _search(content, new, depth)
-    if found is None:
-        raise CannotJudge("the file's tensors are not the network's, so the repair cannot be written in its format")
-    return found
-
-
-def _search(content: Any, new: State, depth: int) -> Any:
-    if not isinstance(content, Mapping) or depth > MAX_DEPTH:
-        return None
-    tensors = {str(k): v for k, v in content.items() if isinstance(v, Tensor)}
-    if tensors and prefix_of(tensors, new) is not None:
-        return {**content, **_filled(tensors, new)}
-    for key, value in content.items():
-        inner = _search(value, new, depth + 1)
-        if inner is not None:
-            return {**content, key: inner}
-    return None
+def _replaced(content: Any, keys: Sequence[Any], new: State) -> Any:
+    """`content` with the mapping under `keys`, which the loader reads, replaced."""
+    if keys:
+        return {**content, keys[0]: _replaced(content[keys[0]], keys[1:], new)}
+    if isinstance(content, nn.Module):  # a module in a checkpoint: its weights alone, as of a whole one
+        return new
+    return {**content, **_filled({str(k): v for k, v in content.items() if isinstance(v, Tensor)}, new)}

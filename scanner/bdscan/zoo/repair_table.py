@@ -7,6 +7,7 @@ unlearning alone, in this process. Published methods get the same images and see
 
 from __future__ import annotations
 
+import hashlib
 import json
 import statistics
 import tempfile
@@ -18,12 +19,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import bdscan.repair
 from bdscan import api
 from bdscan.errors import CannotJudge, UsageError
 from bdscan.intake.classifier import Classifier, Scannable
 from bdscan.intake.load import load
 from bdscan.jail.compute import deterministic
-from bdscan.repair.planted import planted
+from bdscan.repair.planted import named, planted
 from bdscan.repair.rounds import Plan, repair_weights
 from bdscan.repair.student import frozen
 from bdscan.report import Report
@@ -109,7 +111,7 @@ def run(
 
     Raises UsageError before the first repair where a folder, a card or a data set cannot be read.
     """
-    header = made(command, seeds=seeds, threads=threads, per_class=per_class)
+    header = made(command, seeds=seeds, threads=threads, per_class=per_class, recipe=recipe())
     rows: dict[str, Row] = {}
     if resume and out.exists():
         before = json.loads(out.read_text())
@@ -117,6 +119,8 @@ def run(
             raise UsageError(f"{out} is of {before['seeds']} seeds; give --seeds {before['seeds']}, or another --out")
         if before.get("per_class", PER_CLASS) != per_class:
             raise UsageError(f"{out} is of another number of images a class; name another --out")
+        if before.get("recipe") != recipe():
+            raise UsageError(f"{out} is of another version of the repair; name another --out")
         rows = {row["name"]: row for row in before["rows"]}
     models = [model for model in find(folders, only) if weaknesses or model.truth == "backdoored"]
     for model in models:
@@ -136,6 +140,13 @@ def run(
         if markdown is not None:
             write_text(markdown, page(table))
     return {**header, "rows": [rows[name] for name in sorted(rows)]}
+
+
+def recipe() -> str:
+    """A digest of what repairs are made by: rows of one table are of one version."""
+    folder = Path(bdscan.repair.__file__).parent
+    content = b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def images_for(model: ModelFolder, data: Path, per_class: int) -> CleanImages:
@@ -185,12 +196,13 @@ def _repairs(
     known: Sequence[KnownTrigger],
     seeds: int,
 ) -> list[Truth]:
-    triggers = planted(report)
     repair, again = repaired(row, settings, report, scratch)
+    further = named(repair.between) if repair.between else ()
+    triggers = (*further, *planted(report))
     row["relearn"] = None if repair.relearn is None else repair.relearn.model_dump()
     with deterministic(settings):
         found = [truth(load(again).scannable.classifier, images, labels, known)]
-        for seed in range(1, seeds if repair.rounds else 1):  # a cut draws nothing
+        for seed in range(1, 1 if repair.cut else seeds):  # a cut draws nothing
             student, _ = repair_weights(subject, triggers, Plan(), seed, lambda stage, share: None)
             found.append(truth(frozen(student), images, labels, known))
     return found
