@@ -109,6 +109,8 @@ def test_rows_of_other_seeds_are_not_taken_over(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is of 3 seeds"):
         run([], tmp_path, out, None, command="c", seeds=2, resume=True)
     assert json.loads(out.read_text())["seeds"] == 3
+    with pytest.raises(UsageError, match="another version of the repair"):
+        run([], tmp_path, out, None, command="c", seeds=3, resume=True)
     with pytest.raises(UsageError, match="another number of images a class"):
         run([], tmp_path, out, None, command="c", seeds=3, per_class=5, resume=True)
 

@@ -19,7 +19,8 @@ MOST_ENTRIES: Final = 10_000
 def overfull(folder: str, most: int) -> bool:
     """Whether the folder holds more than `most` bytes, or more files than any scan.
 
-    Never follows a link; looks at `MOST_ENTRIES` at most."""
+    Never follows a link; looks at `MOST_ENTRIES` at most.
+    """
     waiting, size, count = [folder], 0, 0
     while waiting:
         try:
