@@ -142,6 +142,8 @@ def test_words_for_the_ways_it_can_end() -> None:
     assert nothing.best is None
     assert "No input transformation halves" in nothing.summary
     assert "clean accuracy goes from 100 % (100 of 100) to 80.0 % (80 of 100)" in nothing.summary
+    untried = advise([effect("blur", 1, 80)], Rate(hits=0, n=0), 2, lambda e: e)
+    assert "No image could try the triggers" in untried.summary
     both = advise([effect("jpeg", 1, 100), effect("blur", 4, 100, fixed=True)], FULL, 2, lambda e: e)
     assert both.best is not None
     assert both.guard is not None

@@ -76,6 +76,8 @@ def affordable_loss(effect: Effect, most_points: float) -> bool:
 def _summary(
     best: Effect | None, guard: Effect | None, effects: Sequence[Effect], before: Rate, most_points: float
 ) -> str:
+    if not before.n:
+        return "No image could try the triggers: none is of their classes and recognised. Give more images of these."
     if not before.hits:
         return f"The triggers do not work on these images: {rate(before)}. There is nothing to lower."
     if best is None:
