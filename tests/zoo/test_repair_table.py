@@ -115,6 +115,9 @@ def test_rows_of_other_seeds_are_not_taken_over(tmp_path: Path) -> None:
         run([], tmp_path, out, None, command="c", seeds=3, per_class=5, resume=True)
 
 
+RESULT = {"outcome": "repaired", "reasons": [], "command_seconds": 12.3, "between": "Class 3 alarms."}
+
+
 def test_the_page_shows_ours_the_baselines_and_what_could_not_be_repaired() -> None:
     before = {"accuracy": 0.9, "asr": [1.0], "ra": [0.0], "unstamped": [0.01]}
     after = {"accuracy": 0.89, "asr": [0.02], "ra": [0.8], "unstamped": [0.01], "nder": 0.98}
@@ -126,7 +129,7 @@ def test_the_page_shows_ours_the_baselines_and_what_could_not_be_repaired() -> N
         "ours": [after, {**after, "asr": [0.0]}],
     }
     rows = [
-        {**ours, "baselines": {"CLP": "no convolution"}, "outcome": "repaired", "reasons": [], "command_seconds": 12.3},
+        {**ours, "baselines": {"CLP": "no convolution"}, **RESULT},
         {"name": "b", "data": "mnist", "attack": "sig", "note": "nothing to unlearn"},
     ]
     made = {"command": "c", "date": "d", "version": "v", "torch": "t", "seeds": 2, "threads": 1, "cores": 2, "cpu": "x"}
@@ -138,6 +141,7 @@ def test_the_page_shows_ours_the_baselines_and_what_could_not_be_repaired() -> N
     assert "0.1 | 99.99, 99.23" in text
     assert "no convolution" in text
     assert "`b`: nothing to unlearn" in text
+    assert "- `a`: Class 3 alarms." in text
 
 
 def test_natural_weaknesses_of_a_clean_network_get_a_table_of_their_own(tmp_path: Path) -> None:

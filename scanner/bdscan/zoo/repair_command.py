@@ -16,7 +16,7 @@ Row = dict[str, Any]
 
 
 def repaired(row: Row, settings: Settings, report: Report, scratch: Path, **options: object) -> tuple[Repair, Settings]:
-    """Repair the network of `settings` by its report; `row` gets outcome, reasons and seconds.
+    """Repair the network of `settings` by its report; `row` gets outcome, reasons, seconds, what a scan in between said.
 
     Returns the account, and the settings that load the written file. Raises as `api.repair_to`.
     """
@@ -27,4 +27,5 @@ def repaired(row: Row, settings: Settings, report: Report, scratch: Path, **opti
     repair, written = api.repair_to(api.make_repair_settings(**given), str(output))
     row["command_seconds"] = round(time.perf_counter() - began, 1)
     row["outcome"], row["reasons"] = repair.outcome, [without_folders(text) for text in repair.reasons]
+    row["between"] = without_folders(repair.between.summary) if repair.between else None
     return repair, settings.model_copy(update={"model": written[0]})

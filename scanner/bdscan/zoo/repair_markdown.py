@@ -24,6 +24,10 @@ seconds. "Unstamped" is the share of the same images that go to the target witho
 cannot fall below it. RA is the share of stamped images that keep their own class; nDER is P2's equation 1. The
 baselines get the same images, steps and seeds.
 """
+FURTHER = """\
+The scan of a first result still alarmed on these, so what it names was unlearned as well, with all
+seeds:
+"""
 
 
 def page(table: dict[str, Any]) -> str:
@@ -39,6 +43,7 @@ def page(table: dict[str, Any]) -> str:
         for row in rows
         if row.get("outcome") == "rejected"
     ]
+    further = [f"- `{row['name']}`: {row['between']}\n" for row in rows if row.get("between")]
     about = TEXT.format(n=2000, per_class=table.get("per_class", PER_CLASS))
     return "\n".join(
         [
@@ -46,6 +51,7 @@ def page(table: dict[str, Any]) -> str:
             f"`{table['command']}`, {table['date']}, bdscan {table['version']}, torch {table['torch']}, "
             f"{table['threads']} threads of {table['cores']}, {table['cpu']}.\n",
             *([about, markdown_table(HEADER, lines)] if lines else []),
+            *([FURTHER, "".join(further)] if further else []),
             *(["## Not repaired\n", "".join(notes)] if notes else []),
             *(
                 f"`{row['name']}` has no other images than its folder's: {row['halved']} were given to the scan and the"
