@@ -16,7 +16,7 @@ Row = dict[str, Any]
 
 
 def repaired(row: Row, settings: Settings, report: Report, scratch: Path, **options: object) -> tuple[Repair, Settings]:
-    """Repair the network of `settings` by its report; `row` gets outcome, reasons, seconds and what a scan between said.
+    """Repair the network of `settings` by its report; `row` gets outcome, reasons, seconds, a scan between.
 
     Returns the account, and the settings that load the written file. Raises as `api.repair_to`.
     """
