@@ -135,10 +135,26 @@ def test_rules_and_calibration_that_ship_are_in_the_key(tmp_path, monkeypatch):
     (rules / "calibration").mkdir(parents=True)
     monkeypatch.setattr(cache_key, "resource", lambda name: rules)
     seen = []
-    for name in ("10.toml", "calibration/c.json"):
+    for name in ("10.toml", "calibration/c.json", "few-classes/20.toml", "several-classes/calibration/c.json"):
+        (rules / name).parent.mkdir(parents=True, exist_ok=True)
         (rules / name).write_text("x")
         forget()
         seen.append(cache_key._program()["rules"])
+    assert len(set(seen)) == 4
+
+
+def test_samples_behind_links_to_folders_are_in_the_key(tmp_path):
+    """Two class folders that are links change places: every image is the same, every label another."""
+    for name in ("a", "b"):
+        (tmp_path / "hidden" / name).mkdir(parents=True)
+        (tmp_path / "hidden" / name / "1.png").write_text(name)
+    seen = []
+    for cat, dog in (("a", "b"), ("b", "a")):
+        samples = tmp_path / f"samples-{cat}"
+        samples.mkdir()
+        (samples / "cat").symlink_to(tmp_path / "hidden" / cat)
+        (samples / "dog").symlink_to(tmp_path / "hidden" / dog)
+        seen.append(cache_key._samples(samples))
     assert len(set(seen)) == 2
 
 

@@ -54,6 +54,15 @@ def test_references_whose_families_are_not_known_count_with_their_whole_score() 
     assert references(0.2, 0.7, 0.9).p_value(0.6, "standard", frozenset({"sparse"})) == 3 / 4
 
 
+def test_few_references_of_ones_own_decide_nothing() -> None:
+    """Of ten no p-value is below 1/11: every alarm would be called natural."""
+    many = references(*([0.5] * 19))
+    assert many.decides(0.05, "standard", "a" * 64)
+    assert not many.decides(0.05, "quick", "a" * 64)
+    assert not references(*([0.5] * 18)).decides(0.05, "standard", "a" * 64)
+    assert not replace(many, rules="b" * 64).decides(0.05, "standard", "a" * 64)
+
+
 def test_there_is_no_p_value_by_other_rules() -> None:
     models = references(0.2, 0.7).models
     found = References(name="r", sha256="0" * 64, budget="standard", models=models, note="n", rules="a" * 64)

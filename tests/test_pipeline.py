@@ -141,7 +141,7 @@ def no_rules(to: Path) -> str:
     return str(to / "off.toml")
 
 
-@pytest.mark.parametrize("name", stages.NEEDED)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_needed_detector_that_raises_is_a_failed_stage_and_never_a_clean_verdict(
     fixtures_dir: Path, tmp_path: Path, cheap_families, monkeypatch, name: str
 ) -> None:

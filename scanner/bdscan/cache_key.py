@@ -67,7 +67,10 @@ def _files(settings: Settings) -> dict[str, Any]:
 def _samples(place: Path) -> str:
     if not place.is_dir():
         return file_digest(place)
-    return _tree(place, (path for path in place.rglob("*") if path.is_file()))
+    inside = list(place.rglob("*"))  # which does not go into linked folders: a class folder may be one
+    linked = [path for path in inside if path.is_symlink() and path.is_dir()]
+    beyond = [path for link in linked for path in link.rglob("*")]
+    return _tree(place, (path for path in (*inside, *beyond) if path.is_file()))
 
 
 def _code(arch: str | None) -> str:
@@ -91,7 +94,7 @@ def _program() -> dict[str, Any]:
     return {
         "version": __version__,
         "code": _tree(PACKAGE, PACKAGE.rglob("*.py")),
-        "rules": _tree(rules, [*rules.glob("*.toml"), *rules.glob("calibration/*.json")]),
+        "rules": _tree(rules, [*rules.rglob("*.toml"), *rules.rglob("*.json")]),
         "python": sys.version,
         "packages": {name: _version(name) for name in PACKAGES},
     }

@@ -83,6 +83,10 @@ class References:
         """The p-value whatever the budget was: for a decision that needs one."""
         return rank_p_value((m.score_of(families) for m in self.models), score)
 
+    def decides(self, level: float, budget: str, rules: str | None) -> bool:
+        """Whether a p-value of these can be as small as `level`, and is of this budget and these rules."""
+        return (1 + len(self.models)) * level >= 1 and budget == self.budget and self.rules in (None, rules)
+
     def describe(
         self, subject: report.Subject | None = None, samples: report.SamplesInfo | None = None
     ) -> report.Calibration:

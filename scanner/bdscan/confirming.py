@@ -54,8 +54,10 @@ class Confirming:
             stage = report.Failed(name=NAME, error=self.error)
         elif not confirmed:
             stage = report.Skipped(name=NAME, reason="no inversion left a trigger to confirm")
-        elif not any(c.n for c in confirmed):
-            stage = report.Skipped(name=NAME, reason="no held-out image that a trigger could move")
+        elif not all(c.n for c in confirmed if c.repeat is not None) or not any(c.n for c in confirmed):
+            untried = sum(not c.n for c in confirmed)
+            reason = f"of {len(confirmed)} triggers {untried} had no held-out image to move: give more images"
+            stage = report.Skipped(name=NAME, reason=reason)
         else:
             worked = sum(c.asr >= 0.75 for c in confirmed)
             text = f"triggers tried on held-out images: {len(confirmed)}; that succeed on 75 % or more: {worked}"

@@ -57,5 +57,5 @@ def is_read(detector: str, rules: Iterable[Rule], classes: int) -> bool:
     family = detector.removeprefix("inversion.")
     if family == detector:
         return detector != "pairs"
-    about = [rule for rule in rules if rule.few_classes and family in rule.families]
+    about = [rule for rule in rules if rule.few_classes and (not rule.families or family in rule.families)]
     return any(LABELS not in bounds or bounds[LABELS].holds(classes) for rule in about for bounds in rule.when)

@@ -24,7 +24,7 @@ from bdscan.detectors.inversion.families import FAMILIES
 from bdscan.detectors.inversion.trigger import Candidate
 from bdscan.detectors.registry import CONFIRMED_BEFORE, DETECTORS, chosen
 from bdscan.errors import UsageError
-from bdscan.few_classes import beyond, held_to, is_read, is_several
+from bdscan.few_classes import LEVEL, beyond, held_to, is_read, is_several
 from bdscan.intake.classifier import Scannable
 from bdscan.intake.load import load
 from bdscan.intake.speed import fast
@@ -89,7 +89,9 @@ def run(settings: Settings, progress: Progress) -> report.Report:
     statistics = tuple(s for m in story.measured.values() for s in m.statistics)
     near = margins(rules, story.confirmed, confirming.candidates(), statistics)
     if not few and not used.own and is_several(len(subject.classifier.classes)):
-        findings = beyond(findings, references.rank(score(near) or 0.0, asked))
+        shipped = load_references(held_to(resource("rules"), len(subject.classifier.classes), few))
+        judges = own if own is not None and own.decides(LEVEL, settings.budget, used.sha256) else shipped
+        findings = beyond(findings, judges.rank(score(near) or 0.0, asked))
     verdict = decide(findings, could_look=not lacking)
     statistics += tuple(margin_statistic(subject, found, value) for found, value in near.items())
     statistics += tuple(s for c in story.confirmed for s in confirmation_statistics(subject, c))

@@ -98,10 +98,13 @@ def compared(story: Story, outputs: int, classes: int) -> Compared:
 
 
 def not_looked(story: Story, needed: Iterable[str], graph: bool) -> list[str]:
-    """Stages that a clean verdict needs and that did not measure; a comparison that could not be made is one."""
+    """Stages that a clean verdict needs and that did not measure; a comparison that could not be made is one, and so is
+    any stage that failed: nobody knows what it would have found."""
     ran = {s.name for s in story.stages if s.outcome == "measured"}
     skipped = tuple(s.name for s in story.stages if s.name == report.COMPARISON)
-    return [name for name in (*needed, *(("graph",) if graph else ()), *skipped) if name not in ran]
+    failed = tuple(s.name for s in story.stages if s.outcome == "failed")
+    wanted = dict.fromkeys((*needed, *(("graph",) if graph else ()), *skipped, *failed))
+    return [name for name in wanted if name not in ran]
 
 
 def not_examined(story: Story) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from torch import nn
 from toys import linear, load_toy, quarters, templates, toy, write_arch, write_npz
 
 from bdscan.intake import load
+from bdscan.intake.architecture import build, fit
 from bdscan.settings import Settings
 
 TRUTH = json.loads((Path(__file__).resolve().parents[2] / "fixtures" / "truth.json").read_text())
@@ -87,6 +88,21 @@ def test_number_of_classes_from_the_weights(tmp_path: Path) -> None:
     arch = f"{write_arch(tmp_path / 'arch.py')}:sized"
     subject = load_toy(tmp_path, tmp_path / "weights.pt", arch=arch).subject
     assert "--arch called with num_classes=4" in subject.notes
+
+
+def test_number_of_classes_from_weights_whose_keys_are_sorted(tmp_path: Path) -> None:
+    """safetensors sorts them: the last one is not the head's."""
+    safetensors.torch.save_file(toy().state_dict(), tmp_path / "weights.safetensors")
+    arch = f"{write_arch(tmp_path / 'arch.py')}:sized"
+    subject = load_toy(tmp_path, tmp_path / "weights.safetensors", arch=arch).subject
+    assert "--arch called with num_classes=4" in subject.notes
+    for name in ("resnet18", "mobilenet_v3_small", "googlenet"):
+        weights = torchvision.models.get_model(name, weights=None, num_classes=4, **OPTIONS.get(name, {})).state_dict()
+        module, _ = build(f"torchvision:{name}", dict(sorted(weights.items())))
+        fit(module, weights, name)
+
+
+OPTIONS = {"googlenet": {"init_weights": False, "aux_logits": False}}
 
 
 @pytest.mark.parametrize(

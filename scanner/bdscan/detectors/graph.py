@@ -25,7 +25,7 @@ about = About(
 def run(subject: Scannable, budget: Budget, hints: Hints, progress: Progress) -> Measurement | CouldNotRun:
     path = subject.classifier.graph
     if path is None:
-        return CouldNotRun("the format has no static graph (weights with an architecture of your own)")
+        return CouldNotRun("only ONNX graphs are checked for branches; scripts and --arch code can have them too")
     from bdscan.onnx.branches import suspicious_branches
     from bdscan.onnx.graph import read_model
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from bdscan.errors import UsageError
@@ -34,22 +35,24 @@ def build(arch: str, state: dict[str, Tensor]) -> tuple[nn.Module, tuple[str, ..
     A file's factory is the user's own code and is called without arguments; only where its number of classes is another
     than the weights' and it takes `num_classes`, it is called again with theirs.
     """
-    classes = _classes(state)
     file = arch_file(arch)
     if file is None:
-        return _torchvision(arch.removeprefix("torchvision:"), state, classes), ()
+        return _torchvision(arch.removeprefix("torchvision:"), state), ()
     factory = _factory(file, arch.rpartition(":")[2])
     module = unwrap(_call(factory, arch, {}))
-    built = _classes(module.state_dict())
-    if classes and built and classes != built and _takes_classes(factory):
+    classes, built = _outputs(module, state)
+    if classes and classes != built and _takes_classes(factory):
         return unwrap(_call(factory, arch, {"num_classes": classes})), (f"--arch called with num_classes={classes}",)
     return module, ()
 
 
-def _classes(state: dict[str, Tensor]) -> int:
-    """Length of the last weight or bias: the outputs of the last layer (0 where there is none)."""
-    sized = [value for key, value in state.items() if value.ndim and key.rpartition(".")[2] in ("weight", "bias")]
-    return sized[-1].shape[0] if sized else 0
+def _outputs(module: nn.Module, state: dict[str, Tensor]) -> tuple[int, int]:
+    """How many outputs the weights have, by the layer that is the module's last, and how many that has; 0, 0 where
+    both have no such layer. The order of the file's own keys means nothing: safetensors sorts them."""
+    built = module.state_dict()
+    sized = [key for key, value in built.items() if value.ndim and key.rpartition(".")[2] in ("weight", "bias")]
+    last = _without_owner(state, built.keys()).get(sized[-1]) if sized else None
+    return (last.shape[0], built[sized[-1]].shape[0]) if last is not None and last.ndim else (0, 0)
 
 
 def _takes_classes(factory: Callable[..., object]) -> bool:
@@ -107,7 +110,7 @@ def without_wrappers(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], tuple
     return state, (f"prefix {stripped!r} dropped from the weights' keys",) if stripped else ()
 
 
-def _torchvision(name: str, state: dict[str, Tensor], classes: int) -> nn.Module:
+def _torchvision(name: str, state: dict[str, Tensor]) -> nn.Module:
     import torchvision.models  # takes a second and a half, and a file's factory may not need it
 
     names = torchvision.models.list_models(module=torchvision.models)
@@ -116,12 +119,13 @@ def _torchvision(name: str, state: dict[str, Tensor], classes: int) -> nn.Module
             f"--arch torchvision:{name}: torchvision has no classifier of this name (e.g. resnet18, vgg11_bn)"
         )
     options: dict[str, object] = {}
-    if state:
-        options["num_classes"] = (
-            next(reversed(state.values())).shape[0] if next(reversed(state.values())).ndim else 1000
-        )
     if name in ("googlenet", "inception_v3"):
         options |= {"init_weights": False, "aux_logits": any("aux" in key.lower() for key in state)}
+    with torch.device("meta"):  # no memory, no numbers: only the shapes are wanted
+        usual = torchvision.models.get_model(name, weights=None, **options)
+    classes, built = _outputs(usual, state)
+    if classes and classes != built:
+        options["num_classes"] = classes
     module = torchvision.models.get_model(name, weights=None, **options)
     assert isinstance(module, nn.Module)
     return module

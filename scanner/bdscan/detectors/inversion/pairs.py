@@ -41,6 +41,7 @@ SOURCES = {
 }  # at most so many, evenly spaced over the classes that have images
 DRAWN = 12  # classes up to which a table of all pairs is shown
 KEEP = 6
+LEAST_SOURCES = 3  # of which two are what a pair is compared with
 FEWEST = 3  # right images of a source, where there are so many: a trigger for one image is an adversarial example
 SPREAD_FLOOR = 0.15  # of log sizes, natural logarithm
 
@@ -73,6 +74,12 @@ def choose(classes: int, have: Sequence[int], hints: Hints, budget: BudgetName, 
         wanted = set(free[: TARGETS[budget]])
     sources = have[:: max(1, -(-len(have) // SOURCES[budget]))]
     return [(s, t) for s in sources for t in range(classes) if s != t and t in wanted]
+
+
+def fewest(counts: Tensor) -> int:
+    """How many images, of the (K,) that each class has, make it a source: FEWEST, or less where most have fewer."""
+    present = int((counts > 0).sum())
+    return next((n for n in range(FEWEST, 1, -1) if 2 * int((counts >= n).sum()) > present), 1)
 
 
 def pair_scores(pairs: list[tuple[int, int]], log_sizes: Array, classes: int) -> Array:
@@ -150,12 +157,10 @@ def run(subject: Scannable, budget: Budget, hints: Hints, progress: Progress) ->
     images, truth = subject.samples.part(subject.samples.search, classifier.device)
     right = classifier.predict(images).argmax(1) == truth
     counts = torch.bincount(truth[right], minlength=classes)
-    fewest = min(FEWEST, int(counts.max()))
-    pairs = choose(
-        classes, (counts >= fewest).nonzero()[:, 0].tolist(), hints, budget.name, math.prod(images.shape[2:])
-    )
-    if len(pairs) < 6:
-        return CouldNotRun("fewer than six class pairs have correctly classified search images")
+    have = (counts >= fewest(counts)).nonzero()[:, 0].tolist()
+    pairs = choose(classes, have, hints, budget.name, math.prod(images.shape[2:]))
+    if len({source for source, _ in pairs}) < LEAST_SOURCES:
+        return CouldNotRun(f"fewer than {LEAST_SOURCES} classes have search images that are classified right")
     task = pair_task(images, truth, right, pairs)
     sizes, later, on = two_rungs(classifier, task, pairs, budget, progress)
     scores, contrast = contrasts(pairs, sizes, classes)
