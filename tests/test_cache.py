@@ -207,6 +207,21 @@ def test_a_report_that_names_files_elsewhere_is_not_used_and_they_are_not_opened
     assert "/etc/hostname" not in opened
 
 
+def test_a_model_that_is_a_link_into_a_store_is_kept(place):
+    scan = Scan()
+    (place / "blobs").mkdir()
+    (place / "m.onnx").rename(place / "blobs" / "x")
+    (place / "snapshot").mkdir()
+    (place / "snapshot" / "m.onnx").symlink_to(place / "blobs" / "x")
+    files = [
+        file.model_copy(update={"path": "snapshot/m.onnx"}) if file.path == "m.onnx" else file
+        for file in scan.report.subject.files
+    ]
+    subject = scan.report.subject.model_copy(update={"files": tuple(files)})
+    scan.report = scan.report.model_copy(update={"subject": subject})
+    assert [ask(scan, model="snapshot/m.onnx").run.cache for _ in range(2)] == ["miss", "hit"]
+
+
 def test_a_model_that_changes_during_its_scan_is_not_kept_under_its_old_name(place):
     class Changing(Scan):
         def __call__(self) -> Report:

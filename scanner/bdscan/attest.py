@@ -80,8 +80,9 @@ def _subject(report: Report, model: str, arch: str | None) -> list[Check]:
             checks.append(Check(name, Outcome.DIFFERS, f"{claimed.path} is not beside the model"))
             continue
         here.append(digest_of(place, claimed.role))
+        shown = str(place).replace("{", "{{").replace("}", "}}")
         checks.append(
-            _same(name, claimed.sha256, here[-1].sha256, f"{place}: the report has {{0:.12}}…, this is {{1:.12}}…")
+            _same(name, claimed.sha256, here[-1].sha256, f"{shown}: the report has {{0:.12}}…, this is {{1:.12}}…")
         )
     if not any(claimed.role == "model" for claimed in report.subject.files):
         checks.append(Check("model", Outcome.DIFFERS, "the report names no model file"))

@@ -99,7 +99,8 @@ def files_as_reported(report: Report, settings: Settings) -> bool:
     named += [(arch or "").rpartition(":")[0] for arch in (settings.arch, settings.reference_arch)]
     folders = {os.path.realpath(os.path.dirname(name) or ".") for name in named if name}
     for file in report.subject.files:
-        if not any(os.path.realpath(file.path).startswith(folder.rstrip(os.sep) + os.sep) for folder in folders):
+        near = any(os.path.realpath(file.path).startswith(folder.rstrip(os.sep) + os.sep) for folder in folders)
+        if not near and file.path not in named:  # which may be a link to a store of files elsewhere
             return False
         try:
             if file_digest(file.path) != file.sha256:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterable
 
 from bdscan import atomic
@@ -78,8 +80,17 @@ def check(option: str, path: str, writes: Iterable[str], inputs: Iterable[str], 
             raise UsageError(f"{option} {path}: {each} is no regular file; choose another name")
     try:
         if is_device(path):
-            os.close(os.open(path, os.O_WRONLY))
+            _try_device(path)
         else:
             atomic.probe(path)
     except OSError as error:
         raise UsageError(f"{option} {path}: cannot be written ({error.strerror}); choose another place") from None
+
+
+def _try_device(path: str) -> None:
+    """A pipe is not opened: its reader would see it end before anything is written."""
+    if stat.S_ISFIFO(os.stat(path).st_mode):
+        if not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    else:
+        os.close(os.open(path, os.O_WRONLY))

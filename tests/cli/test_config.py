@@ -101,6 +101,7 @@ def test_the_environment_has_the_same_keys(scan, monkeypatch):
         ("rules = 'a.toml'", "rules: "),
         ("seed = ", "bdscan.toml: not TOML: "),
         ("[tool.bdscan]\nseed = 1", "unknown key tool"),
+        ("cache = 'kept'", 'may have come with it, and with forged ones; write cache = "user"'),
         ("arch = 'net.py:make'", "arch names code to run, and this file was found, not given"),
         ("reference-arch = 'net.py:make'", "reference-arch names code to run"),
     ],

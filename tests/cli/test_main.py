@@ -84,6 +84,16 @@ def test_a_reader_that_leaves_early_is_no_alarm(tmp_path, words):
     assert result.stderr.splitlines() == ["bdscan: the output was closed before it was complete"]
 
 
+def test_a_terminal_without_our_characters_changes_no_exit_code(tmp_path):
+    (tmp_path / "clean").write_bytes(b"x")
+    code = "import fake_report, bdscan.api as api; api.run = lambda s, **_: fake_report.make(s)\n" + CODE
+    variables = {"PYTHONPATH": str(JAIL_TESTS), "PYTHONIOENCODING": "ascii"}
+    words = [sys.executable, "-c", code, "scan", "clean", "--samples", "."]
+    result = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env=os.environ | variables)
+    assert result.returncode == 0, result.stderr
+    assert "\\u2713" in result.stdout
+
+
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_worker_and_leaves_nothing(tmp_path, number, code):
     (tmp_path / "spin").write_bytes(b"x")

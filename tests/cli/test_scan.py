@@ -4,6 +4,7 @@ import inspect
 import json
 import os
 import stat
+import threading
 
 import pytest
 from typer.testing import CliRunner
@@ -171,7 +172,18 @@ def test_a_read_only_folder_is_found_out_before_the_scan(scan, tmp_path):
 
 def test_a_device_is_written_to_not_replaced(scan):
     assert scan("clean", "-o", "/dev/null", "--format", "json").exit_code == 0
+    assert scan("clean", "-q", "--summary", "/dev/null").exit_code == 0
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+
+
+def test_the_reader_of_a_pipe_gets_the_report(scan, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    got: list[str] = []
+    reader = threading.Thread(target=lambda: got.append((tmp_path / "pipe").read_text()), daemon=True)
+    reader.start()
+    assert scan("clean", "-o", "pipe", "--format", "json").exit_code == 0
+    reader.join(10)
+    assert json.loads(got[0])["verdict"] == "clean"
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(scan, tmp_path, monkeypatch):

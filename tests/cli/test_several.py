@@ -137,6 +137,8 @@ def test_patterns_are_expanded_and_an_empty_one_is_an_error(several, tmp_path):
             "m.json: the report of a/m and of b/m; write {path} in place of {name}",
         ),
         (["clean", "backdoor"], ["-o", "missing/{name}.json"], "missing/clean.json: cannot be written"),
+        (["clean"], ["--summary", "-"], "--summary -: stdout shows the verdict; name a file"),
+        (["clean"], ["-o", "r.json", "--summary", "./r.json"], "--summary ./r.json: a report goes there (-o)"),
         (["clean", "backdoor"], ["--summary", "missing/s.json"], "--summary missing/s.json: cannot be written"),
     ],
 )

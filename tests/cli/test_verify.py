@@ -58,6 +58,14 @@ def test_the_files_of_a_scan_match_wherever_they_lie_and_the_report_is_called_un
     assert "inconclusive" in result.stdout
 
 
+def test_a_path_with_braces_is_only_a_path(place):
+    (place / MODEL).rename(place / "m{a}.onnx")
+    (place / "m{a}.onnx").write_bytes(b"another model")
+    result = run("verify", "r.json", "m{a}.onnx")
+    assert result.exit_code == 1, result.stderr
+    assert "m{a}.onnx: the report has" in " ".join(result.stdout.split())
+
+
 def test_what_is_not_given_is_said_to_be_unchecked(place):
     result = run("verify", "r.json", MODEL)
     assert (result.exit_code, outcomes(result)["samples"]) == (0, "not checked")

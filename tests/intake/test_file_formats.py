@@ -96,7 +96,7 @@ def test_number_of_classes_from_weights_whose_keys_are_sorted(tmp_path: Path) ->
     arch = f"{write_arch(tmp_path / 'arch.py')}:sized"
     subject = load_toy(tmp_path, tmp_path / "weights.safetensors", arch=arch).subject
     assert "--arch called with num_classes=4" in subject.notes
-    for name in ("resnet18", "mobilenet_v3_small", "googlenet"):
+    for name in ("resnet18", "mobilenet_v3_small", "googlenet", "regnet_x_400mf"):
         weights = torchvision.models.get_model(name, weights=None, num_classes=4, **OPTIONS.get(name, {})).state_dict()
         module, _ = build(f"torchvision:{name}", dict(sorted(weights.items())))
         fit(module, weights, name)

@@ -136,9 +136,20 @@ def test_pictures_of_every_mode(tmp_path: Path) -> None:
         Image.open(samples / "0" / "0.png").convert(mode).save(samples / "0" / f"mode-{mode}.{suffix}")
     depth = np.array(Image.open(samples / "0" / "0.png").convert("L")).astype(np.uint16) * 257
     Image.fromarray(depth).save(samples / "0" / "deep.png")
+    height, width = depth.shape
+    (samples / "0" / "deep.pgm").write_bytes(b"P5 %d %d 65535\n" % (width, height) + depth.astype(">u2").tobytes())
     raw = read_samples(str(samples), 0)
-    assert len(raw.images) == 24 + 6
+    assert len(raw.images) == 24 + 7
     assert all(image.dtype == np.uint8 and image.shape[:2] == (8, 8) for image in raw.images)
+    grey = [image for image in raw.images if image.shape[2] == 1]
+    assert sum(np.array_equal(image[..., 0], depth // 257) for image in grey) >= 2, "sixteen bits are not cut off"
+
+
+def test_pictures_of_fractions_are_refused(tmp_path: Path) -> None:
+    samples = _folder(tmp_path / "s", ["0", "1", "2", "3"])
+    Image.fromarray(np.full((8, 8), 0.5, np.float32)).save(samples / "0" / "float.tif")
+    with pytest.raises(UsageError, match="save it with 8 bits"):
+        read_samples(str(samples), 0)
 
 
 def test_pictures_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,9 +7,10 @@ import warnings
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from bdscan.onnx.dtypes import torch_dtype
 from bdscan.onnx.errors import OnnxError, UnsupportedOperators
@@ -103,3 +104,20 @@ def test_training_dropout_is_refused() -> None:
 def test_unknown_element_type_is_named() -> None:
     with pytest.raises(OnnxError, match="STRING"):
         torch_dtype(TensorProto.STRING)
+
+
+@pytest.mark.parametrize("begin, end", [(-9, -99), (-4, -99), (9, -99), (-9, 3), (-2, -9), (3, 0)])
+def test_a_backward_slice_clamps_its_start_as_onnxruntime_does(begin: int, end: int) -> None:
+    ends = [
+        helper.make_tensor(name, TensorProto.INT64, [1], [value])
+        for name, value in (("begin", begin), ("end", end), ("axis", 0), ("step", -1))
+    ]
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [size]) for name, size in (("x", 4), ("y", None)))
+    nodes = [helper.make_node("Slice", ["x", "begin", "end", "axis", "step"], ["y"])]
+    graph = helper.make_graph(nodes, "g", [x], [y], ends)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    given = np.arange(4, dtype=np.float32)
+    (wanted,) = session.run(None, {"x": given})
+    got = Evaluator(fold(build_graph(prepare(model), TensorReader(None)))).run({"x": torch.from_numpy(given)})["y"]
+    assert got.tolist() == wanted.tolist()

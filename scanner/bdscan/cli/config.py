@@ -23,7 +23,9 @@ OWN: Final = "bdscan.toml"
 SHARED: Final = "pyproject.toml"
 NAMED: Final = f"{PREFIX}CONFIG"  # which file; no key of one
 LARGEST: Final = 1_000_000
-WORDS: Final = ("-", "user")  # stdout, and the user's cache folder: no paths
+CACHE: Final = "cache"
+USER: Final = "user"  # the user's own cache folder
+WORDS: Final = ("-", USER)  # stdout is the first: no paths
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,11 @@ def from_file(path: Path, *, trusted: bool) -> Source:
         raise UsageError(
             f"{path}: {kebab(CLUSTER)} names machines that are trusted with code, and this file was found, not given; "
             f"add --config {path}"
+        )
+    if values.get(CACHE) not in (None, USER) and not trusted:
+        raise UsageError(
+            f"{path}: a folder of reports that this file names may have come with it, and with forged ones; write"
+            f' {CACHE} = "{USER}", or add --config {path}'
         )
     for key in PATHS:
         if isinstance(values.get(key), str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated
 
@@ -56,6 +57,9 @@ def options(
 
 def main() -> None:
     """Entry point; the exit code is the verdict's. What the parser refuses is one line, as every other error is."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character must not change the exit code
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = app(prog_name="bdscan", standalone_mode=False)
     except typer.Abort:

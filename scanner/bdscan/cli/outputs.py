@@ -43,6 +43,15 @@ def plan(
     return outputs
 
 
+def plan_summary(path: str, reports: Iterable[str], inputs: Iterable[str]) -> None:
+    """`UsageError` where `--summary` cannot be written, or is a report's place."""
+    if path == STDOUT:
+        raise UsageError("--summary -: stdout shows the verdict; name a file")
+    if os.path.realpath(path) in {os.path.realpath(report) for report in reports if report != STDOUT}:
+        raise UsageError(f"--summary {path}: a report goes there (-o); choose another file")
+    plan([path], "json", inputs, option="--summary")
+
+
 def write(report: Report | Repair, outputs: Sequence[Output]) -> None:
     """Render all first, so that a format that fails leaves no file behind; stdout last."""
     rendered = [(output.path, _rendered(report, output).encode()) for output in outputs]

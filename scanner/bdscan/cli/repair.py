@@ -167,7 +167,7 @@ def show(result: Repair) -> None:
     a = result.accuracy
     table.add_row("clean accuracy", percent(a.before.hits, a.before.n), percent(a.after.hits, a.after.n))
     for each in result.triggers:
-        name = Text(f"{each.family} trigger to class {each.target.index} ({visible(each.target.name)})")
+        name = Text(f"{visible(each.family)} trigger to class {each.target.index} ({visible(each.target.name)})")
         table.add_row(name, percent(each.before.hits, each.before.n), percent(each.after.hits, each.after.n))
         if each.strongest is not None:
             before, after = each.strongest.before, each.strongest.after

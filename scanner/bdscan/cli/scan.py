@@ -116,8 +116,8 @@ def scan(
         others = (samples, labels, reference, calibration, waivers, source.file, *(rules or ()))
         inputs = [*(path for path in others if path), *(each.model for each in settings)]
         paths = outputs_for([each.model for each in settings], output or ([STDOUT] if format_name else []))
-        if summary:
-            outputs.plan([summary], "json", inputs, option="--summary")
+        if summary is not None:
+            outputs.plan_summary(summary, [path for each in paths for path in each], inputs)
         say = _nothing if quiet else note
         plan = gate.Gate(
             planned=tuple(outputs.plan(each, format_name, inputs) for each in paths),

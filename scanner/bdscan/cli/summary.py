@@ -10,10 +10,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from bdscan import __version__, atomic
+from bdscan import __version__
 from bdscan.cli.exits import CLEAN, FOUND
+from bdscan.cli.outputs import put
 from bdscan.cli.terminal import Stdout
-from bdscan.errors import UsageError
 from bdscan.formats.terminal import STYLES
 from bdscan.formats.text import seconds, shorten, visible
 from bdscan.report import Verdict
@@ -65,10 +65,7 @@ def write(path: str, rows: Sequence[Row], code: int) -> None:
     content = Summary(version=__version__, exit_code=code, models=tuple(rows)).model_dump_json(indent=2) + "\n"
     if path.lower().endswith(".md"):
         content = _markdown(rows, code)
-    try:
-        atomic.write(path, content.encode())
-    except OSError as error:
-        raise UsageError(f"--summary {path}: cannot be written ({error.strerror}); choose another place") from None
+    put(path, content.encode(), "--summary")
 
 
 def _markdown(rows: Sequence[Row], code: int) -> str:

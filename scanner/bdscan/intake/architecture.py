@@ -121,7 +121,10 @@ def _torchvision(name: str, state: dict[str, Tensor]) -> nn.Module:
     options: dict[str, object] = {}
     if name in ("googlenet", "inception_v3"):
         options |= {"init_weights": False, "aux_logits": any("aux" in key.lower() for key in state)}
-    with torch.device("meta"):  # no memory, no numbers: only the shapes are wanted
+    try:
+        with torch.device("meta"):  # no memory, no numbers: only the shapes are wanted
+            usual = torchvision.models.get_model(name, weights=None, **options)
+    except NotImplementedError:  # some draw their weights in a way that needs numbers
         usual = torchvision.models.get_model(name, weights=None, **options)
     classes, built = _outputs(usual, state)
     if classes and classes != built:

@@ -17,6 +17,7 @@ from bdscan.settings import IMAGE_SUFFIXES
 LONGEST_SIDE = 640  # photographs are scaled down on reading, so that many large ones fit in memory
 # Pillow goes by content, not by name, and knows formats that call other programs (EPS: Ghostscript).
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "PPM", "TIFF", "GIF")
+WHITE = 255
 DEEPEST = 8  # folders in a class folder
 MAX_FILES = 2_000_000
 
@@ -83,10 +84,12 @@ def _decode(path: Path) -> tuple[Image, bool]:
             with Pillow.open(path, formats=FORMATS) as opened:
                 opened.draft(None, (LONGEST_SIDE, LONGEST_SIDE))
                 picture = ImageOps.exif_transpose(opened)
-                if picture.mode.startswith("I;16"):
-                    picture = Pillow.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+                if picture.mode.startswith("I;16") or (picture.mode == "I" and int(np.asarray(picture).max()) > WHITE):
+                    picture = Pillow.fromarray((np.asarray(picture) >> 8).clip(0, WHITE).astype(np.uint8))
+                if picture.mode == "F":
+                    raise ValueError("its pixels are fractions, of no known range: save it with 8 bits")
                 if picture.mode not in ("L", "RGB"):
-                    picture = picture.convert("L" if picture.mode in ("1", "I", "F", "LA", "La") else "RGB")
+                    picture = picture.convert("L" if picture.mode in ("1", "I", "LA", "La") else "RGB")
                 reduced = max(picture.size) > LONGEST_SIDE
                 if reduced:
                     picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Pillow.Resampling.BILINEAR)

@@ -101,10 +101,12 @@ def slice_(
 
 def _slice_axis(x: Tensor, begin: int, end: int, axis: int, step: int) -> Tensor:
     n = x.shape[axis]
+    if step < 0:  # Python reads a start before the first element as nothing; ONNX as the first
+        begin = max(begin, -n)
     first, stop, step = slice(begin, end, step).indices(n)
     if step < 0:
         # Python reads a stop of -n-1 or less as "to the front"; ONNX clamps there as well
-        return x.index_select(axis, torch.arange(first, stop, step, device=x.device))
+        return x.index_select(axis, torch.tensor(range(first, stop, step), dtype=torch.int64, device=x.device))
     count = max(0, stop - first)
     y = x.narrow(axis, min(first, n), count)
     return y if step == 1 else y[(slice(None),) * axis + (slice(None, None, step),)]
