@@ -19,6 +19,7 @@ from bdscan.calibration import load_references
 from bdscan.confirming import Confirming
 from bdscan.detectors import confirmation
 from bdscan.detectors.common import label_of, lighter
+from bdscan.detectors.graph import has_graph
 from bdscan.detectors.interface import Budget
 from bdscan.detectors.inversion.families import FAMILIES
 from bdscan.detectors.inversion.trigger import Candidate
@@ -84,7 +85,7 @@ def run(settings: Settings, progress: Progress) -> report.Report:
         *judge.trigger_findings(subject, rules, story.confirmed, story.suspected, story.measured),
     ]
     needed = [name for name in NEEDED if against is not Compared.REFERENCES or is_read(name, rules, classes)]
-    lacking = not_looked(story, needed, subject.classifier.graph is not None)
+    lacking = not_looked(story, needed, has_graph(subject))
     used = describe_rules(resource("rules"), settings.rules, few_classes=few)
     statistics = tuple(s for m in story.measured.values() for s in m.statistics)
     near = margins(rules, story.confirmed, confirming.candidates(), statistics)

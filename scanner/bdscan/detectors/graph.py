@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from bdscan.detectors.interface import About, Budget, CouldNotRun, Hints, Measurement, Progress
+from bdscan.detectors.script_branches import decisions
 from bdscan.intake.classifier import Scannable
 from bdscan.report import Statistic
 
 about = About(
     name="graph",
     title="Static graph check",
-    needs="an ONNX file",
+    needs="an ONNX or TorchScript file",
     finds="trigger branches in the architecture: comparisons and control flow from the input to the logits",
     misses="branches written in plain arithmetic; anything in the weights",
     source="own",
@@ -23,13 +26,9 @@ about = About(
 
 
 def run(subject: Scannable, budget: Budget, hints: Hints, progress: Progress) -> Measurement | CouldNotRun:
-    path = subject.classifier.graph
-    if path is None:
-        return CouldNotRun("only ONNX graphs are checked for branches; scripts and --arch code can have them too")
-    from bdscan.onnx.branches import suspicious_branches
-    from bdscan.onnx.graph import read_model
-
-    branches = suspicious_branches(read_model(Path(path)))
+    if not has_graph(subject):
+        return CouldNotRun("the file holds weights alone, no graph; the --arch code is not checked for branches")
+    branches = _branches(subject)
     return Measurement(
         statistics=(
             Statistic(
@@ -42,7 +41,22 @@ def run(subject: Scannable, budget: Budget, hints: Hints, progress: Progress) ->
         summary=(
             "no input-dependent branch feeds the logits"
             if not branches
-            else f"{len(branches)} input-dependent operations feed the logits: "
-            + ", ".join(f"{b.op_type} {(b.node or b.output)[:80]!r}" for b in branches[:5])
+            else f"{len(branches)} input-dependent operations feed the logits: " + ", ".join(branches[:5])
         ),
     )
+
+
+def has_graph(subject: Scannable) -> bool:
+    """Whether the file says what is computed, so that a clean verdict needs this check."""
+    return subject.classifier.graph is not None or isinstance(subject.classifier.module, torch.jit.ScriptModule)
+
+
+def _branches(subject: Scannable) -> list[str]:
+    module = subject.classifier.module
+    if subject.classifier.graph is None and isinstance(module, torch.jit.ScriptModule):
+        return [kind[:80] for kind in decisions(module)]
+    from bdscan.onnx.branches import suspicious_branches
+    from bdscan.onnx.graph import read_model
+
+    branches = suspicious_branches(read_model(Path(str(subject.classifier.graph))))
+    return [f"{b.op_type} {(b.node or b.output)[:80]!r}" for b in branches]
