@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 import sample
 import sample_repair
@@ -13,7 +11,6 @@ from bdscan.formats import repair_story
 from bdscan.formats.plots.bars import bars_plot
 from bdscan.formats.plots.rates import rates_plot
 from bdscan.formats.repair_html import MOST_ROUNDS, MOST_TRIGGERS, render
-from bdscan.report import Verdict
 
 
 @pytest.mark.parametrize("name", sample_repair.REPAIRS)
@@ -114,13 +111,6 @@ def test_a_cut_and_unlearned_model_shows_both_and_few_of_many_switches() -> None
     assert text.index("Cut branches") < text.index("Unlearned triggers") < text.index("Rounds of unlearning")
     assert text.count("branch at name") == repair_story.MOST_SWITCHES
     assert "40 switches were cut in all." in text
-
-
-def test_a_report_that_contradicts_itself_is_no_pass() -> None:
-    still = sample_repair.after(verdict=Verdict.SUSPICIOUS)
-    html = render(sample_repair.repaired(after=still))
-    assert "Rejected" in re.findall(r"<h1[^>]*>([^<]*)", html)[0]
-    assert "its second scan says suspicious" in html
 
 
 def test_pictures_are_those_of_the_finding_that_holds_the_trigger() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from bdscan.formats.plots.bars import drawn_values
 from bdscan.formats.story import Words, preprocessing
 from bdscan.formats.text import label, number, percent, seconds, shorten, visible
-from bdscan.report import Bars, Failed, Finding, Measured, Report, Skipped, Stage, TriggerParameters, Verdict
+from bdscan.report import Bars, Failed, Finding, Measured, Report, Skipped, Stage, TriggerParameters
 
 if TYPE_CHECKING:
     from bdscan.repair.outcome import Accuracy, Cut, Distance, Relearn, Repair, TriggerEffect
@@ -83,9 +83,7 @@ class Sizes:
 
 
 def reasons(repair: Repair) -> tuple[str, ...]:
-    """Why the result is not to be used; empty where it is repaired. A report that contradicts itself is no pass."""
-    if repair.outcome == "repaired" and repair.after.verdict is not Verdict.CLEAN:
-        return (f"the report calls this model repaired, yet its second scan says {repair.after.verdict.value}",)
+    """Why the result is not to be used; empty where it is repaired."""
     if repair.outcome == "rejected":
         return repair.reasons or ("the report gives no reason",)
     return ()
