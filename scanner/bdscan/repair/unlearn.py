@@ -27,6 +27,7 @@ from bdscan.repair.planted import Planted
 from bdscan.repair.recipe import Recipe, varied
 from bdscan.repair.sharpen import patches, sharpen
 from bdscan.repair.student import Student, frozen
+from bdscan.repair.waves import neighbours
 
 SLACK = 0.02  # of probability
 SURE = 0.95  # of the label, where it stands for the original's answer
@@ -92,7 +93,7 @@ def unlearn(
 ) -> None:
     """Train the student in place on images (N, C, H, W) in [0, 1] with labels (N,)."""
     sharp = patches(triggers, images, labels, seed)
-    pool = list(triggers)
+    pool = [*triggers, *neighbours(triggers, images)]
     generator = torch.Generator().manual_seed(seed)
     device = images.device
     optimiser = torch.optim.Adam(student.weights, lr=recipe.learning_rate)

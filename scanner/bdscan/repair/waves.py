@@ -1,0 +1,46 @@
+"""The neighbours of a sine wave: what inversion takes for the planted one is often the wave beside it.
+
+On a GTSRB network trained with six cycles (SIG) inversion found five. Unlearned at any intensity, five leaves six
+working on a third of the images. So every wave in the pool brings those of one cycle more and less, in four phases.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from bdscan.repair.planted import Planted
+
+PHASES = 4
+
+
+def neighbours(triggers: Sequence[Planted], images: Tensor) -> Iterator[Planted]:
+    """Waves beside those among `triggers`, as strong; `images` (N, C, H, W) tell shape and device."""
+    grey = torch.full_like(images[:1], 0.5)
+    for trigger in triggers:
+        if trigger.family != "wave":
+            continue
+        change = (trigger.stamp(grey, 1.0) - grey)[0]
+        spectrum = torch.fft.rfft2(change.mean(0)).abs()
+        down, across = divmod(int(spectrum.argmax()), spectrum.shape[1])
+        height = change.shape[1]
+        down = down - height if down > height // 2 else down
+        for y, x in sorted({(down + i, across + j) for i in (-1, 0, 1) for j in (-1, 0, 1)} - {(0, 0)}):
+            for phase in range(PHASES):
+                yield _wave(trigger, change, y, x, 2 * math.pi * phase / PHASES)
+
+
+def _wave(trigger: Planted, change: Tensor, down: int, across: int, phase: float) -> Planted:
+    """As strong in each channel as `change` (C, H, W), with so many cycles over the image."""
+    _, height, width = change.shape
+    y = torch.arange(height, device=change.device)[:, None] / height
+    x = torch.arange(width, device=change.device)[None] / width
+    pattern = change.abs().amax((1, 2))[:, None, None] * torch.sin(2 * math.pi * (down * y + across * x) + phase)
+
+    def stamp(images: Tensor, intensity: float) -> Tensor:
+        return (images + intensity * pattern).clamp(0, 1)
+
+    return Planted(trigger.target, trigger.sources, trigger.family, stamp)
