@@ -16,6 +16,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bdscan.errors import CannotJudge, UsageError
@@ -209,3 +210,10 @@ def test_the_parent_never_imports_what_parses_models():
         imported |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
         assert not {module.split(".")[0] for module in imported} & {"torch", "onnx", "onnxruntime", "numpy", "PIL"}
         assert "bdscan.pipeline" not in imported
+
+
+def test_peak_memory_is_the_worker_s_own():
+    ours = np.ones(600 * 2**17)  # a new process is charged with this at first
+    code = "from bdscan.jail.worker import peak_memory_mb; print(peak_memory_mb())"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert 10 < float(said) < ours.nbytes / 1e6 / 2
