@@ -80,10 +80,7 @@ def _subject(report: Report, model: str, arch: str | None) -> list[Check]:
             checks.append(Check(name, Outcome.DIFFERS, f"{claimed.path} is not beside the model"))
             continue
         here.append(digest_of(place, claimed.role))
-        shown = str(place).replace("{", "{{").replace("}", "}}")
-        checks.append(
-            _same(name, claimed.sha256, here[-1].sha256, f"{shown}: the report has {{0:.12}}…, this is {{1:.12}}…")
-        )
+        checks.append(_same(name, claimed.sha256, here[-1].sha256, "the report has {0:.12}…, this is {1:.12}…", place))
     if not any(claimed.role == "model" for claimed in report.subject.files):
         checks.append(Check("model", Outcome.DIFFERS, "the report names no model file"))
     whole = combined_digest(tuple(here))
@@ -148,8 +145,8 @@ def _verdict(report: Report) -> Check:
     return _same("verdict", report.verdict.value, follows.value, "the report says {0}, and its findings make it {1}")
 
 
-def _same(what: str, claimed: str, here: str, otherwise: str) -> Check:
+def _same(what: str, claimed: str, here: str, otherwise: str, place: Path | None = None) -> Check:
     if claimed == here:
         shown = f"{here[:12]}…" if len(here) == 64 else here
         return Check(what, Outcome.MATCHES, shown)
-    return Check(what, Outcome.DIFFERS, otherwise.format(claimed, here))
+    return Check(what, Outcome.DIFFERS, (f"{place}: " if place else "") + otherwise.format(claimed, here))

@@ -81,14 +81,24 @@ def run(settings: RepairSettings, folder: str, progress: Progress, enough: Enoug
     if reasons:
         path = set_aside(path)
         after = of_file(after, path)
-    story = functools.partial(summary, effects, accuracy, settings.max_accuracy_drop, before, after)
+        said = reasons[0]
+    else:
+        said = summary(
+            effects,
+            accuracy,
+            settings.max_accuracy_drop,
+            before,
+            after,
+            cut=mended.cut,
+            trained=bool(mended.rounds),
+            between=between,
+            images=intake.samples.count,
+        )
     return Repair(
         tool=Tool(version=__version__),
         outcome="rejected" if reasons else "repaired",
         reasons=tuple(reasons),
-        summary=reasons[0]
-        if reasons
-        else story(cut=mended.cut, trained=bool(mended.rounds), between=between, images=intake.samples.count),
+        summary=said,
         source=next(f for f in intake.subject.files if f.role == "model"),
         result=digest_of(path, "model"),
         report_digest=hashlib.sha256(Path(settings.report).read_bytes()).hexdigest(),
