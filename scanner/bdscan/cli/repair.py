@@ -24,7 +24,7 @@ The triggers that a scan's JSON report names are unlearned, with those that it s
 classes' size: several triggers hide each other. A trigger branch in an ONNX graph is cut, where no output
 on the clean images changes by it. The result is written in the model's own format (of a whole module, as a state_dict)
 only after it was scanned again; what that scan names is unlearned as well, once. It is kept as OUTPUT.rejected if the
-last scan alarms, a trigger or the strongest patch at its places still works, or clean accuracy fell too far.
+last scan alarms, a trigger or the strongest one like it still works, or clean accuracy fell too far.
 OUTPUT.repair.json, or OUTPUT.rejected.repair.json, tells what was done and measured; --html makes a page of it, as does
 `bdscan render`.
 
@@ -171,7 +171,9 @@ def show(result: Repair) -> None:
         table.add_row(name, percent(each.before.hits, each.before.n), percent(each.after.hits, each.after.n))
         if each.strongest is not None:
             before, after = each.strongest.before, each.strongest.after
-            table.add_row("  strongest patch there", percent(before.hits, before.n), percent(after.hits, after.n))
+            table.add_row(
+                f"  strongest {each.strongest_kind}", percent(before.hits, before.n), percent(after.hits, after.n)
+            )
     for switch in switched(result)[:MOST_SWITCHES]:
         table.add_row(Text(switch.name), Text(switch.before), Text(switch.after))
     table.add_row("verdict", result.before.verdict.value, result.after.verdict.value)

@@ -39,7 +39,8 @@ class Rate(Value):
 
 
 class Strongest(Value):
-    """Success on held-out images of the strongest patch at a trigger's places, searched anew on each of both models."""
+    """Success on held-out images of the strongest patch at a trigger's places, or of the strongest warp of up to twice
+    its size, searched anew on each of both models."""
 
     before: Rate
     after: Rate
@@ -48,7 +49,7 @@ class Strongest(Value):
 class TriggerEffect(Value):
     """A trigger's success on held-out images of its sources, before and after the repair.
 
-    `strongest`: only for sparse triggers of few pixels, see `repair.sharpen`.
+    `strongest`: only for sparse triggers of few pixels and for warps, see `repair.sharpen`.
     """
 
     target: Label
@@ -57,6 +58,11 @@ class TriggerEffect(Value):
     before: Rate
     after: Rate
     strongest: Strongest | None = None
+
+    @property
+    def strongest_kind(self) -> str:
+        """What `strongest` is about, in words."""
+        return "warp of up to twice its size" if self.family == "warp" else "patch at its places"
 
 
 class Accuracy(Value):

@@ -36,7 +36,7 @@ class Recipe:
         answers: weight of the same answers on stamped images.
         shift: largest shift, as a share of the image's side.
         mirror: whether half the images are mirrored, left to right.
-        every: steps after which patches are sharpened anew.
+        every: steps after which triggers are sharpened anew.
     """
 
     steps: int = 400

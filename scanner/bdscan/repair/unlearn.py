@@ -8,8 +8,8 @@ by one. So a stamp must only stop naming the target, and the original's answers 
 Images are few, so they are varied (`recipe`). Some variations fire a backdoor by themselves (a grey object's, where two
 images are mixed to grey); there the label stands for the original's answer.
 
-What the triggers at hand teach does not reach a stronger one, so patches are sharpened against the student while it
-trains, and each that was found stays among the triggers (`sharpen`).
+What the triggers at hand teach does not reach a stronger one, so patches and warps are sharpened against the student
+while it trains, and each that was found stays among the triggers (`sharpen`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from bdscan.intake.classifier import Classifier
 from bdscan.intake.speed import fast
 from bdscan.repair.planted import Planted
 from bdscan.repair.recipe import Recipe, varied
-from bdscan.repair.sharpen import patches, sharpen
+from bdscan.repair.sharp_patches import patches
+from bdscan.repair.sharp_warps import warps
+from bdscan.repair.sharpen import sharpen
 from bdscan.repair.student import Student, frozen
 from bdscan.repair.waves import neighbours
 
@@ -92,7 +94,7 @@ def unlearn(
     tick: Callable[[float], None] = lambda share: None,
 ) -> None:
     """Train the student in place on images (N, C, H, W) in [0, 1] with labels (N,)."""
-    sharp = patches(triggers, images, labels, seed)
+    driven = [*patches(triggers, images, labels, seed), *warps(triggers, images, labels)]
     pool = [*triggers, *neighbours(triggers, images)]
     generator = torch.Generator().manual_seed(seed)
     device = images.device
@@ -101,10 +103,12 @@ def unlearn(
         optimiser, lambda i: 0.55 + 0.45 * math.cos(math.pi * min(i / recipe.steps, 1.0))
     )
     for step in range(recipe.steps):
-        if sharp and step % recipe.every == 0:
-            current = fast(frozen(student))
-            sharp = [sharpen(patch, current, images, labels, seed + step) for patch in sharp]
-            pool += [patch.as_trigger() for patch in sharp]
+        if driven and step % recipe.every == 0:
+            current, number = fast(frozen(student)), step // recipe.every
+            for i, sharp in enumerate(driven):
+                if number % sharp.seldom == 0:
+                    driven[i] = sharpen(sharp, current, images, labels, seed + step)
+                    pool.append(driven[i].as_trigger())
         rows = torch.randint(0, len(images), (recipe.images,), generator=generator).to(device)
         clean, truth = varied(images[rows], recipe, generator), labels[rows]
         with torch.no_grad():

@@ -10,7 +10,7 @@ from bdscan.repair.write import MODULE
 from bdscan.report import Report, Verdict
 
 LEFT = 0.5  # of the held-out images: a recovered trigger that works on more of them was not unlearned
-PATCH_LEFT = 0.75  # the same of the strongest patch, which reaches 0.6 for other classes (docs/design.md)
+STRONGEST_LEFT = 0.75  # the same of the strongest one like it, which reaches 0.6 for other classes (docs/design.md)
 FAR = 10.0  # points of accuracy beyond what may be lost; so much is no repair, whether or not so few images prove it
 
 
@@ -28,10 +28,9 @@ def shortcomings(
         elif each.after.value > LEFT:
             reasons.append(f"{name} still works on {each.after.value:.0%} of the held-out images")
         left = each.strongest.after if each.strongest is not None else None
-        if left is not None and left.value > PATCH_LEFT:
+        if left is not None and left.value > STRONGEST_LEFT:
             reasons.append(
-                f"a patch at the places of the trigger to class {each.target.index} still works on {left.value:.0%} of "
-                "the held-out images"
+                f"beside {name}, a {each.strongest_kind} still works on {left.value:.0%} of the held-out images"
             )
     lost = points(accuracy)
     if lost > most_points and (accuracy.significant or lost > most_points + FAR):

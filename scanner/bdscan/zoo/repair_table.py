@@ -8,7 +8,6 @@ unlearning alone, in this process. Published methods get the same images and see
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import statistics
 import tempfile
@@ -25,11 +24,7 @@ from bdscan.errors import CannotJudge, UsageError
 from bdscan.intake.classifier import Classifier, Scannable
 from bdscan.intake.load import load
 from bdscan.jail.compute import deterministic
-from bdscan.repair import fresh, rounds
-from bdscan.repair import planted as planting
-from bdscan.repair import recipe as recipes
-from bdscan.repair import sharpen as sharpening
-from bdscan.repair import unlearn as unlearning
+from bdscan.repair import rounds
 from bdscan.repair.planted import named, planted
 from bdscan.repair.rounds import Plan, repair_weights
 from bdscan.repair.student import frozen
@@ -49,6 +44,7 @@ from bdscan.zoo.repair_markdown import page
 
 Row = dict[str, Any]
 IMAGES = 2000
+TRAINING = ("fresh", "planted", "recipe", "rounds", "sharp_patches", "sharp_warps", "sharpen", "unlearn", "waves")
 BASELINES: Mapping[str, Callable[[Scannable, int], Classifier]] = {
     "fine-tuning": fine_tuning,
     "fine-pruning": fine_pruning,
@@ -149,8 +145,8 @@ def run(
 
 def recipe() -> str:
     """A digest of the code that trains: rows of one table are of one version."""
-    parts = (fresh, planting, recipes, rounds, sharpening, unlearning)
-    return hashlib.sha256("".join(map(inspect.getsource, parts)).encode()).hexdigest()[:16]
+    folder = Path(rounds.__file__).parent
+    return hashlib.sha256(b"".join((folder / f"{name}.py").read_bytes() for name in TRAINING)).hexdigest()[:16]
 
 
 def images_for(model: ModelFolder, data: Path, per_class: int) -> CleanImages:
