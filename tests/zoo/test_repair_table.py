@@ -134,6 +134,11 @@ def test_the_page_shows_ours_the_baselines_and_what_could_not_be_repaired() -> N
     ]
     made = {"command": "c", "date": "d", "version": "v", "torch": "t", "seeds": 2, "threads": 1, "cores": 2, "cpu": "x"}
     text = page({**made, "rows": rows})
+    assert "earlier version" not in text
+    older = page({**made, "recipe": "new", "rows": [{**row, "recipe": "new"} for row in rows[:-1]] + rows[-1:]})
+    assert "earlier version" not in older, "a row that does not say is of the table's"
+    older = page({**made, "recipe": "new", "rows": [{**row, "recipe": "old"} for row in rows]})
+    assert f"with an earlier version of the training: `{rows[0]['name']}`" in older
     assert (
         "| a | **bdscan repair** | 2 | 90.0 | 89.0 | 1.0 | 100.0 | 1.0 | 2.0 | 1.0 | 80.0 | 0.980 | repaired | 12 |"
         in text

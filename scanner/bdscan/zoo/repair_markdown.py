@@ -24,10 +24,8 @@ seconds. "Unstamped" is the share of the same images that go to the target witho
 cannot fall below it. RA is the share of stamped images that keep their own class; nDER is P2's equation 1. The
 baselines get the same images, steps and seeds.
 """
-FURTHER = """\
-The scan of a first result still alarmed on these, so what it names was unlearned as well, with all
-seeds:
-"""
+FURTHER = "The scan of a first result still alarmed on these, so what it names was unlearned as well, with all seeds:\n"
+EARLIER = "Made with an earlier version of the training: {names}.\n"
 
 
 def page(table: dict[str, Any]) -> str:
@@ -44,6 +42,7 @@ def page(table: dict[str, Any]) -> str:
         if row.get("outcome") == "rejected"
     ]
     further = [f"- `{row['name']}`: {row['between']}\n" for row in rows if row.get("between")]
+    earlier = [f"`{row['name']}`" for row in rows if row.get("recipe", table.get("recipe")) != table.get("recipe")]
     about = TEXT.format(n=2000, per_class=table.get("per_class", PER_CLASS))
     return "\n".join(
         [
@@ -51,6 +50,7 @@ def page(table: dict[str, Any]) -> str:
             f"`{table['command']}`, {table['date']}, bdscan {table['version']}, torch {table['torch']}, "
             f"{table['threads']} threads of {table['cores']}, {table['cpu']}.\n",
             *([about, markdown_table(HEADER, lines)] if lines else []),
+            *([EARLIER.format(names=", ".join(earlier))] if earlier else []),
             *([FURTHER, "".join(further)] if further else []),
             *(["## Not repaired\n", "".join(notes)] if notes else []),
             *(

@@ -134,7 +134,7 @@ def run(
             if model.truth == "backdoored"
             else harden_one(model, clean, threads)
         )
-        rows[model.name] = own
+        rows[model.name] = {**own, "recipe": recipe()}
         note(f"{model.name}: {own.get('note') or own['outcome']}")
         table = {**header, "rows": [rows[name] for name in sorted(rows)]}
         write_json(out, table)
@@ -144,7 +144,7 @@ def run(
 
 
 def recipe() -> str:
-    """A digest of the code that trains: rows of one table are of one version."""
+    """A digest of the code that trains: `page` says which rows are of another."""
     folder = Path(rounds.__file__).parent
     return hashlib.sha256(b"".join((folder / f"{name}.py").read_bytes() for name in TRAINING)).hexdigest()[:16]
 
