@@ -60,7 +60,7 @@ def test_the_outcome_comes_first_then_both_sides_then_the_rest() -> None:
         "p = 0.312",
         "no held-out image to try it on",
         "No such plot after the repair: failed, out of memory after 4 of 10 labels.",
-        "No finding of the first scan shows this trigger.",
+        "No finding shows this trigger.",
         "out/repaired.onnx",
         "0c" * 32,
         "max_accuracy_drop",

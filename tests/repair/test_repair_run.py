@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bdscan import pipeline
-from bdscan.errors import UsageError
+from bdscan.errors import CannotJudge, UsageError
 from bdscan.intake.classifier import Scannable
 from bdscan.intake.files import digest_of
 from bdscan.repair import mend, rounds
 from bdscan.repair import unlearn as unlearning
 from bdscan.repair.outcome import Accuracy, Rate, TriggerEffect
 from bdscan.repair.planted import Planted, hides, planted
-from bdscan.repair.run import check_images, run
+from bdscan.repair.run import check_classes, check_images, run
 from bdscan.repair.verdict import shortcomings, summary
 from bdscan.report import Label, Report, Statistic, TriggerParameters, Verdict
 from bdscan.settings import RepairSettings, Settings
@@ -190,3 +191,19 @@ def test_a_repair_is_rejected_for_a_trigger_that_still_works_or_that_nothing_tri
     assert shortcomings(an_accuracy(50, 1.0), 2, clean, [an_effect(full, half)]) == []
     assert "still works on 100%" in shortcomings(an_accuracy(50, 1.0), 2, clean, [an_effect(full, full)])[0]
     assert "could not be tried" in shortcomings(an_accuracy(50, 1.0), 2, clean, [an_effect(none, none)])[0]
+
+
+def test_a_natural_weakness_that_still_works_rejects_where_it_was_to_be_unlearned(found: Report) -> None:
+    clean = found.model_copy(update={"verdict": Verdict.CLEAN, "findings": ()})
+    idle = an_effect(Rate(hits=48, n=50), Rate(hits=48, n=50))
+    assert shortcomings(an_accuracy(50, 1.0), 2.0, clean) == []
+    (reason,) = shortcomings(an_accuracy(50, 1.0), 2.0, clean, weaknesses=[idle])
+    assert reason == "the natural weakness of class 3 (wave) still works on 96% of the held-out images"
+
+
+def test_samples_of_four_classes_cannot_verify_a_repair(badnets: Scannable) -> None:
+    check_classes(badnets)
+    samples = badnets.samples
+    few = replace(badnets, samples=replace(samples, labels=samples.labels % 4))
+    with pytest.raises(CannotJudge, match="images of 4 classes"):
+        check_classes(few)

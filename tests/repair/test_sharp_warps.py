@@ -10,8 +10,8 @@ from bdscan.detectors.inversion.families import warp
 from bdscan.intake.classifier import Scannable
 from bdscan.repair import measure
 from bdscan.repair.planted import Planted
-from bdscan.repair.sharp_warps import LARGER, MOST, warps
-from bdscan.repair.sharpen import sharpen
+from bdscan.repair.sharp_warps import warps
+from bdscan.repair.sharpen import LARGER, MOST, sharpen
 
 TARGET = 8
 
@@ -59,4 +59,7 @@ def test_it_grows_to_twice_the_size_and_works_better(badnets: Scannable) -> None
     assert after > before + 0.2
     held = badnets.samples.part(badnets.samples.held_out)
     known = measure.right(badnets.classifier, *held)
-    assert measure.strongest(badnets.classifier, trigger, (images, labels), held, known, 0) is not None
+    proof = measure.strongest(badnets.classifier, trigger, (images, labels), held, known, 0)
+    assert proof is not None
+    assert proof.n == int((trigger.victims(held[1]).cpu() & known).sum())
+    assert proof.value > measure.success(badnets.classifier, trigger, *held, known).value

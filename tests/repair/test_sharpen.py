@@ -14,8 +14,8 @@ from bdscan.repair import measure
 from bdscan.repair import unlearn as unlearning
 from bdscan.repair.outcome import Accuracy, Rate, Strongest, TriggerEffect
 from bdscan.repair.planted import Planted
-from bdscan.repair.sharp_patches import LARGEST, MOST, patches
-from bdscan.repair.sharpen import Sharp, sharpen
+from bdscan.repair.sharp_patches import LARGEST, patches
+from bdscan.repair.sharpen import MOST, Sharp, sharpen
 from bdscan.repair.student import frozen, student_of
 from bdscan.repair.unlearn import Recipe, unlearn, unlikely
 from bdscan.repair.verdict import shortcomings
@@ -121,8 +121,8 @@ def test_the_strongest_patch_works_on_the_original_and_not_on_the_repaired(badne
     assert original is not None
     assert original.value > 0.9
     assert original.n == int((trace.victims(held[1]).cpu() & known).sum())
-    dense = Planted(TARGET, (), "dense", trace.stamp)
-    assert measure.strongest(badnets.classifier, dense, train, held, known, 0) is None
+    tone = Planted(TARGET, (), "tone", trace.stamp)
+    assert measure.strongest(badnets.classifier, tone, train, held, known, 0) is None
     student = student_of(badnets.classifier)
     unlearn(badnets.classifier, student, *train, [trace], Recipe(steps=150), 0)
     (effect,) = measure.effects(badnets, frozen(student), [trace], train, held, 7)

@@ -22,7 +22,7 @@ from bdscan.zoo.baselines.fine_tuning import fine_tuning
 from bdscan.zoo.known_trigger import KnownTrigger
 from bdscan.zoo.model_folder import read
 from bdscan.zoo.repair_markdown import page
-from bdscan.zoo.repair_table import Truth, images_for, nder, run, truth
+from bdscan.zoo.repair_table import Truth, images_for, nder, recipe, run, truth
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 TARGET = 8
@@ -106,13 +106,13 @@ def test_activity_is_of_the_named_layer(badnets: Scannable) -> None:
 def test_rows_of_other_seeds_are_not_taken_over(tmp_path: Path) -> None:
     out = tmp_path / "repairs.json"
     out.write_text(json.dumps({"seeds": 3, "rows": []}))
-    with pytest.raises(UsageError, match="is of 3 seeds"):
-        run([], tmp_path, out, None, command="c", seeds=2, resume=True)
-    assert json.loads(out.read_text())["seeds"] == 3
-    with pytest.raises(UsageError, match="another version of the repair"):
+    with pytest.raises(UsageError, match="not a table of this command"):
         run([], tmp_path, out, None, command="c", seeds=3, resume=True)
-    with pytest.raises(UsageError, match="another number of images a class"):
-        run([], tmp_path, out, None, command="c", seeds=3, per_class=5, resume=True)
+    same = {"seeds": 3, "per_class": 10, "recipe": recipe()}
+    for changed in ({"seeds": 2}, {"per_class": 5}, {"recipe": "other"}):
+        out.write_text(json.dumps({**same, **changed, "rows": []}))
+        with pytest.raises(UsageError, match="another number of seeds or of images a class, or version of the repair"):
+            run([], tmp_path, out, None, command="c", seeds=3, resume=True)
 
 
 RESULT = {"outcome": "repaired", "reasons": [], "command_seconds": 12.3, "between": "Class 3 alarms."}
@@ -134,11 +134,9 @@ def test_the_page_shows_ours_the_baselines_and_what_could_not_be_repaired() -> N
     ]
     made = {"command": "c", "date": "d", "version": "v", "torch": "t", "seeds": 2, "threads": 1, "cores": 2, "cpu": "x"}
     text = page({**made, "rows": rows})
-    assert "earlier version" not in text
+    assert "another version" not in text
     older = page({**made, "recipe": "new", "rows": [{**row, "recipe": "new"} for row in rows[:-1]] + rows[-1:]})
-    assert "earlier version" not in older, "a row that does not say is of the table's"
-    older = page({**made, "recipe": "new", "rows": [{**row, "recipe": "old"} for row in rows]})
-    assert f"with an earlier version of the training: `{rows[0]['name']}`" in older
+    assert f"with another version of the repair: `{rows[-1]['name']}`." in older, "a row that does not say"
     assert (
         "| a | **bdscan repair** | 2 | 90.0 | 89.0 | 1.0 | 100.0 | 1.0 | 2.0 | 1.0 | 80.0 | 0.980 | repaired | 12 |"
         in text

@@ -140,7 +140,10 @@ def allowed_drop(repair: Repair) -> str:
     if not isinstance(most, int | float):
         return ""
     points = f"{number(most)} point{'' if most == 1 else 's'}"
-    return f"The repair is rejected where more than {points} are lost and chance does not explain the loss."
+    return (
+        f"The repair is rejected where more than {points} are lost and chance does not explain the loss, or ten points "
+        "more than that, whatever chance says."
+    )
 
 
 def relearned(probe: Relearn) -> str:
@@ -164,13 +167,25 @@ def apart(distance: Distance) -> str:
 
 
 def triggers(repair: Repair) -> tuple[Trigger, ...]:
-    """Each trigger that was unlearned, with the finding of the first scan that holds its parameters."""
-    known: dict[object, list[Finding]] = {}
-    for finding in reversed(repair.before.findings):
-        for evidence in finding.evidence:
-            if isinstance(evidence, TriggerParameters):
-                known.setdefault(_key(evidence), []).append(finding)
-    return tuple(Trigger(each, known[_key(each)].pop() if known.get(_key(each)) else None) for each in repair.triggers)
+    """Each trigger that was unlearned, with the finding that holds its parameters.
+
+    What the scan of a first result named (`Repair.between`) comes first.
+    """
+    later = _holding(repair.between) if repair.between is not None else []
+    named = sum(not finding.weakness for _, finding in later)
+    parts = ((repair.triggers[:named], later), (repair.triggers[named:], _holding(repair.before)))
+    out = []
+    for effects, held in parts:
+        known: dict[object, list[Finding]] = {}
+        for key, finding in reversed(held):
+            known.setdefault(key, []).append(finding)
+        out += [Trigger(each, known[_key(each)].pop() if known.get(_key(each)) else None) for each in effects]
+    return tuple(out)
+
+
+def _holding(report: Report) -> list[tuple[object, Finding]]:
+    """The findings with a trigger's parameters, one for each trigger, with the trigger's key."""
+    return [(_key(e), f) for f in report.findings for e in f.evidence if isinstance(e, TriggerParameters)]
 
 
 def _key(each: TriggerEffect | TriggerParameters) -> tuple[str, int, tuple[int, ...]]:

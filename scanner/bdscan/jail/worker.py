@@ -8,6 +8,7 @@ prints goes where the parent sent stdout and stderr.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -120,10 +121,10 @@ def peak_memory_mb() -> float:
     On Linux from the process's own account: `getrusage` starts with what the process that forked this one had.
     """
     if sys.platform == "linux":
-        with open("/proc/self/status") as status:
-            kilobytes = next((line.split()[1] for line in status if line.startswith("VmHWM:")), None)
-        if kilobytes is not None:
-            return round(int(kilobytes) * 1024 / 1e6, 1)
+        with contextlib.suppress(OSError), open("/proc/self/status") as status:
+            for line in status:
+                if line.startswith("VmHWM:"):
+                    return round(int(line.split()[1]) * 1024 / 1e6, 1)
     unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
 

@@ -14,9 +14,8 @@ from bdscan.intake.classifier import Classifier, Scannable
 from bdscan.intake.speed import fast
 from bdscan.repair.outcome import Accuracy, Rate, Relearn, Strongest, TriggerEffect
 from bdscan.repair.planted import Planted
-from bdscan.repair.sharp_patches import patches
-from bdscan.repair.sharp_warps import warps
-from bdscan.repair.sharpen import sharpen
+from bdscan.repair.sharpen import elsewhere, sharpen
+from bdscan.repair.sharper import sharper
 from bdscan.repair.student import Student, frozen, student_of
 
 Images = tuple[Tensor, Tensor]  # (N, C, H, W) in [0, 1] and labels (N,)
@@ -61,13 +60,15 @@ def strongest(
     use: Tensor,
     seed: int,
 ) -> Rate | None:
-    """Success on held-out images of the patch at the trigger's places, or the warp of up to twice its size, that works
-    best on the images it was searched on; None for triggers that have neither, and where there are no gradients."""
+    """Success on held-out images of the patch at the trigger's places, or the warp or pattern of up to twice its size,
+    that works best on the images it was searched on; None for triggers that have none (`sharper`), and where there are
+    no gradients."""
     if not classifier.differentiable:
         return None
     quick, everything = fast(classifier), torch.ones(len(train[1]), dtype=torch.bool)
     best: tuple[float, Rate] | None = None
-    for sharp in (*patches([trigger], *train, seed), *warps([trigger], *train)):
+    for sharp in sharper([trigger], *train, seed):
+        sharp = elsewhere(sharp, seed)
         for number in range(SEARCHES):
             sharp = sharpen(sharp, quick, *train, seed + number)
         known = success(classifier, sharp.as_trigger(), *train, everything).value

@@ -39,8 +39,8 @@ class Rate(Value):
 
 
 class Strongest(Value):
-    """Success on held-out images of the strongest patch at a trigger's places, or of the strongest warp of up to twice
-    its size, searched anew on each of both models."""
+    """Success on held-out images of the strongest patch at a trigger's places, or of the strongest warp or pattern of
+    up to twice its size, searched anew on each of both models."""
 
     before: Rate
     after: Rate
@@ -49,7 +49,7 @@ class Strongest(Value):
 class TriggerEffect(Value):
     """A trigger's success on held-out images of its sources, before and after the repair.
 
-    `strongest`: only for sparse triggers of few pixels and for warps, see `repair.sharpen`.
+    `strongest`: only for sparse triggers of few pixels, warps and dense patterns, see `repair.sharpen`.
     """
 
     target: Label
@@ -62,7 +62,8 @@ class TriggerEffect(Value):
     @property
     def strongest_kind(self) -> str:
         """What `strongest` is about, in words."""
-        return "warp of up to twice its size" if self.family == "warp" else "patch at its places"
+        driven = {"warp": "warp of up to twice its size", "dense": "pattern of up to twice its size"}
+        return driven.get(self.family, "patch at its places")
 
 
 class Accuracy(Value):

@@ -60,6 +60,8 @@ def named(report: Report, weaknesses: bool = False, hidden: bool = False) -> tup
 def hides(report: Report, weakness: TriggerParameters) -> bool:
     """Whether a weakness may be one more planted trigger: another one alarms, and other classes' are far larger.
 
+    Those of one source class only have no such ratio and do not count.
+
     Several triggers hide each other: each makes the spread wider that the others are compared with, and of four (P4,
     figure 9) two were shown as weaknesses, in the scan of the repaired network too. Or the alarm names a class that is
     close by nature, and the planted one is among the weaknesses. Unlearning a natural one beside them costs little.

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from bdscan import __version__
 from bdscan.detectors.common import lighter
-from bdscan.errors import UsageError
+from bdscan.errors import CannotJudge, UsageError
+from bdscan.few_classes import COMPARABLE
 from bdscan.intake.classifier import Scannable
 from bdscan.intake.files import combined_digest, digest_of
 from bdscan.intake.load import load
@@ -36,8 +37,8 @@ def run(settings: RepairSettings, folder: str, progress: Progress, enough: Enoug
 
     Raises:
         UsageError: the report names nothing to repair, or is not of this model, or no image shows a trigger's classes.
-        CannotJudge: the model has no gradients or cannot be loaded or written, holds its weights twice, or a branch
-            cannot be cut.
+        CannotJudge: the model has no gradients or cannot be loaded or written, holds its weights twice, a branch cannot
+            be cut, or the images are of too few classes to verify a result.
     """
     began = time.perf_counter()
     before = read_report(settings.report, "--report")
@@ -49,7 +50,8 @@ def run(settings: RepairSettings, folder: str, progress: Progress, enough: Enoug
     check_name(settings.name, intake.subject.format, settings.arch)
     if intake.scannable.classifier.module is not None:
         check_copies(Path(settings.model), intake.scannable.classifier.module)
-    check_images(intake.scannable, triggers)
+    check_classes(intake.scannable)
+    check_images(lighter(intake.scannable), triggers)
     progress("load", 1.0)
     path = Path(folder) / settings.name
 
@@ -77,7 +79,8 @@ def run(settings: RepairSettings, folder: str, progress: Progress, enough: Enoug
         tick = functools.partial(progress, "class distance")
         apart = distance(subject.classifier, result, *train, settings.seed, tick)
 
-    reasons = shortcomings(accuracy, settings.max_accuracy_drop, after, effects[:alarms])
+    weaknesses = effects[alarms:] if settings.weaknesses else ()
+    reasons = shortcomings(accuracy, settings.max_accuracy_drop, after, effects[:alarms], weaknesses)
     if reasons:
         path = set_aside(path)
         after = of_file(after, path)
@@ -135,6 +138,16 @@ def attempt(
     mended = mend(subject, before, triggers, settings, path, progress, enough)
     rescan = again(settings.scan, path, before.subject.preprocessing)
     return mended, scan(rescan, lambda stage, share: progress(f"scan {stage}", share))
+
+
+def check_classes(subject: Scannable) -> None:
+    """CannotJudge where no second scan could be clean, whatever it found."""
+    classes = len(set(subject.samples.labels.tolist()))
+    if classes < COMPARABLE:
+        raise CannotJudge(
+            f"a repair cannot be verified with images of {classes} classes: a scan of fewer than {COMPARABLE} that finds"
+            " nothing is inconclusive; give images of more classes, or replace the model"
+        )
 
 
 def check_images(subject: Scannable, triggers: tuple[Planted, ...]) -> None:

@@ -13,11 +13,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bdscan.repair.planted import Planted
-from bdscan.repair.sharpen import Sharp
+from bdscan.repair.sharpen import MOST, Sharp
 
 CHANGED = 0.3  # of the range, at which a pixel belongs to a trigger
 LARGEST = 0.1  # of the image: beyond it every class has a strong pattern, and unlearning that costs accuracy
-MOST = 2  # triggers of one target whose places are used
 RATE = 0.5
 
 

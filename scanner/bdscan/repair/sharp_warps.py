@@ -15,26 +15,17 @@ from torch.nn import functional as F
 
 from bdscan.detectors.inversion.families import warp
 from bdscan.repair.planted import Planted
-from bdscan.repair.sharpen import Sharp
+from bdscan.repair.sharpen import LARGER, SELDOM, Sharp, first
 
-MOST = 2  # warps of one target
-LARGER = 2.0  # at most, than the recovered one, by the root mean square
 RATE = 0.02
-SELDOM = 4  # four times as many cost as much accuracy again as they take from the trigger
 
 
 def warps(triggers: Sequence[Planted], images: Tensor, labels: Tensor) -> list[Sharp]:
     """The first warps of each target; `images` (N, C, H, W) tell shape and device."""
-    found: list[Sharp] = []
-    used: dict[tuple[int, tuple[int, ...]], int] = {}
-    for trigger in triggers:
-        key = (trigger.target, trigger.sources)
-        if trigger.family != "warp" or used.get(key, 0) == MOST or not bool(trigger.victims(labels).any()):
-            continue
-        used[key] = used.get(key, 0) + 1
+    found = []
+    for trigger in first(triggers, "warp", labels):
         grid = _grid(trigger, images)
-        bounded = functools.partial(_at_most, LARGER * _size(grid))
-        found.append(Sharp(trigger, grid, _bend, bounded, RATE, SELDOM))
+        found.append(Sharp(trigger, grid, _bend, functools.partial(_at_most, LARGER * _size(grid)), RATE, SELDOM))
     return found
 
 
@@ -53,6 +44,7 @@ def _bend(grid: Tensor, images: Tensor, intensity: float) -> Tensor:
 
 
 def _size(grid: Tensor) -> Tensor:
+    """Root mean square, half images."""
     return grid.square().mean().sqrt()
 
 

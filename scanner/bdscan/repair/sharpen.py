@@ -8,7 +8,7 @@ unlearns (Madry et al. 2018, with universal triggers).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,6 +19,9 @@ from bdscan.repair.planted import Planted
 
 STEPS, IMAGES = 15, 16
 ENOUGH = 50.0  # logits
+MOST = 2  # triggers of one target that are driven
+LARGER = 2.0  # at most, than the recovered one: warps and patterns
+SELDOM = 4  # the same: four times as many cost as much accuracy again as they take from the trigger
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,23 @@ class Sharp:
 
     def as_trigger(self) -> Planted:
         return Planted(self.origin.target, self.origin.sources, "sharpened", self.stamp)
+
+
+def first(triggers: Sequence[Planted], family: str, labels: Tensor) -> Iterator[Planted]:
+    """The first MOST triggers of a family of each target (and sources) that has images among `labels` (N,)."""
+    used: dict[tuple[int, tuple[int, ...]], int] = {}
+    for trigger in triggers:
+        key = (trigger.target, trigger.sources)
+        if trigger.family == family and used.get(key, 0) < MOST and bool(trigger.victims(labels).any()):
+            used[key] = used.get(key, 0) + 1
+            yield trigger
+
+
+def elsewhere(sharp: Sharp, seed: int) -> Sharp:
+    """Moved by as much as it is large, at random: a search that proves a repair must not begin where training did."""
+    noise = torch.randn(sharp.values.shape, generator=torch.Generator().manual_seed(seed)).to(sharp.values.device)
+    size = sharp.values.square().mean().sqrt()
+    return replace(sharp, values=sharp.bounded(sharp.values + size * noise))
 
 
 def sharpen(sharp: Sharp, classifier: Classifier, images: Tensor, labels: Tensor, seed: int) -> Sharp:

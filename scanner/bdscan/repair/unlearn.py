@@ -8,8 +8,8 @@ by one. So a stamp must only stop naming the target, and the original's answers 
 Images are few, so they are varied (`recipe`). Some variations fire a backdoor by themselves (a grey object's, where two
 images are mixed to grey); there the label stands for the original's answer.
 
-What the triggers at hand teach does not reach a stronger one, so patches and warps are sharpened against the student
-while it trains, and each that was found stays among the triggers (`sharpen`).
+What the triggers at hand teach does not reach a stronger one, so patches, warps and patterns are sharpened against
+the student while it trains, and each that was found stays among the triggers (`sharpen`).
 """
 
 from __future__ import annotations
@@ -25,11 +25,10 @@ from bdscan.intake.classifier import Classifier
 from bdscan.intake.speed import fast
 from bdscan.repair.planted import Planted
 from bdscan.repair.recipe import Recipe, varied
-from bdscan.repair.sharp_patches import patches
-from bdscan.repair.sharp_warps import warps
 from bdscan.repair.sharpen import sharpen
+from bdscan.repair.sharper import sharper
 from bdscan.repair.student import Student, frozen
-from bdscan.repair.waves import neighbours
+from bdscan.repair.waves import drawn, neighbours
 
 SLACK = 0.02  # of probability
 SURE = 0.95  # of the label, where it stands for the original's answer
@@ -94,8 +93,8 @@ def unlearn(
     tick: Callable[[float], None] = lambda share: None,
 ) -> None:
     """Train the student in place on images (N, C, H, W) in [0, 1] with labels (N,)."""
-    driven = [*patches(triggers, images, labels, seed), *warps(triggers, images, labels)]
-    pool = [*triggers, *neighbours(triggers, images)]
+    driven = sharper(triggers, images, labels, seed)
+    pool, beside = list(triggers), neighbours(triggers, images)
     generator = torch.Generator().manual_seed(seed)
     device = images.device
     optimiser = torch.optim.Adam(student.weights, lr=recipe.learning_rate)
@@ -113,7 +112,7 @@ def unlearn(
         clean, truth = varied(images[rows], recipe, generator), labels[rows]
         with torch.no_grad():
             answer = corrected(F.log_softmax(teacher(clean), 1), truth, triggers)
-        dirty, targets = stamped(clean, truth, pool, recipe, generator)
+        dirty, targets = stamped(clean, truth, [*pool, *drawn(beside, generator)], recipe, generator)
         plain, marked = F.log_softmax(student.classifier(torch.cat([clean, dirty])), 1).chunk(2)
         loss = recipe.clean * F.kl_div(plain, answer, log_target=True, reduction="batchmean")
         loss = loss + recipe.answers * F.kl_div(marked, answer, log_target=True, reduction="batchmean")

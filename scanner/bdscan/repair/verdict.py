@@ -15,9 +15,18 @@ FAR = 10.0  # points of accuracy beyond what may be lost; so much is no repair, 
 
 
 def shortcomings(
-    accuracy: Accuracy, most_points: float, after: Report, alarms: Sequence[TriggerEffect] = ()
+    accuracy: Accuracy,
+    most_points: float,
+    after: Report,
+    alarms: Sequence[TriggerEffect] = (),
+    weaknesses: Sequence[TriggerEffect] = (),
 ) -> list[str]:
-    """Why the repair is rejected; empty if it is not. `alarms`: the effects on the triggers that alarmed."""
+    """Why the repair is rejected; empty if it is not.
+
+    Args:
+        alarms: the effects on the triggers that alarmed.
+        weaknesses: those on natural weaknesses, where these were to be unlearned too.
+    """
     reasons = []
     if after.verdict is not Verdict.CLEAN:
         reasons.append(f"the repaired model is still {after.verdict.value}: {after.summary}")
@@ -31,6 +40,12 @@ def shortcomings(
         if left is not None and left.value > STRONGEST_LEFT:
             reasons.append(
                 f"beside {name}, a {each.strongest_kind} still works on {left.value:.0%} of the held-out images"
+            )
+    for each in weaknesses:
+        if each.after.value > LEFT:
+            reasons.append(
+                f"the natural weakness of class {each.target.index} ({each.family}) still works on "
+                f"{each.after.value:.0%} of the held-out images"
             )
     lost = points(accuracy)
     if lost > most_points and (accuracy.significant or lost > most_points + FAR):
@@ -72,17 +87,19 @@ def summary(
             f"The graph's branch was cut, and {when}on all {cut.images} clean images every output is the original's."
         )
     tried = [each for each in effects if each.before.n]
-    if tried:
-        best = max(tried, key=lambda each: each.before.value)
+    worked = [each for each in tried if each.before.value > WORKS]
+    if worked:
+        best = max(worked, key=lambda each: (each.before.value - each.after.value, each.before.value))
+        went = "fell" if best.after.value < best.before.value else "went"
         said.append(
-            f"The success of the trigger to class {best.target.index} fell from {best.before.value:.0%} to"
+            f"The success of the trigger to class {best.target.index} {went} from {best.before.value:.0%} to"
             f" {best.after.value:.0%}."
-            if best.before.value > WORKS
-            else "None of the triggers worked on the held-out images, before or after."
         )
-        if len(tried) > 1 and best.before.value > WORKS:
+        if len(tried) > 1:
             most = max(each.after.value for each in tried if each is not best)
             said.append(f"Of the {len(tried)} triggers no other now works on more than {most:.0%}.")
+    elif tried:
+        said.append("None of the triggers worked on the held-out images, before or after.")
     if len(tried) < len(effects):
         lacking = sorted({each.target.index for each in effects if not each.before.n})
         said.append(f"No held-out image could try the triggers to {_classes(lacking)}.")

@@ -17,22 +17,31 @@ from bdscan.repair.planted import Planted
 
 PHASES = 4
 STRONGER = 1.5
+DRAWN = 6  # a step: all 36 would take the place of every other trigger
 
 
-def neighbours(triggers: Sequence[Planted], images: Tensor) -> Iterator[Planted]:
-    """Waves beside those among `triggers`, STRONGER; `images` (N, C, H, W) tell shape and device."""
+def neighbours(triggers: Sequence[Planted], images: Tensor) -> list[list[Planted]]:
+    """Waves beside each of those among `triggers`, STRONGER; `images` (N, C, H, W) tell shape and device."""
     grey = torch.full_like(images[:1], 0.5)
-    for trigger in triggers:
-        if trigger.family != "wave":
-            continue
-        change = STRONGER * (trigger.stamp(grey, 1.0) - grey)[0]
-        spectrum = torch.fft.rfft2(change.mean(0)).abs()
-        down, across = divmod(int(spectrum.argmax()), spectrum.shape[1])
-        height = change.shape[1]
-        down = down - height if down > height // 2 else down
-        for y, x in sorted({(down + i, across + j) for i in (-1, 0, 1) for j in (-1, 0, 1)} - {(0, 0)}):
-            for phase in range(PHASES):
-                yield _wave(trigger, change, y, x, 2 * math.pi * phase / PHASES)
+    waves = [(t, STRONGER * (t.stamp(grey, 1.0) - grey)[0]) for t in triggers if t.family == "wave"]
+    return [list(_beside(trigger, change)) for trigger, change in waves]
+
+
+def drawn(beside: Sequence[Sequence[Planted]], generator: torch.Generator) -> Iterator[Planted]:
+    """DRAWN of the neighbours of each wave."""
+    for waves in beside:
+        for i in torch.randperm(len(waves), generator=generator)[:DRAWN].tolist():
+            yield waves[i]
+
+
+def _beside(trigger: Planted, change: Tensor) -> Iterator[Planted]:
+    spectrum = torch.fft.rfft2(change.mean(0)).abs()
+    down, across = divmod(int(spectrum.argmax()), spectrum.shape[1])
+    height = change.shape[1]
+    down = down - height if down > height // 2 else down
+    for y, x in sorted({(down + i, across + j) for i in (-1, 0, 1) for j in (-1, 0, 1)} - {(0, 0)}):
+        for phase in range(PHASES):
+            yield _wave(trigger, change, y, x, 2 * math.pi * phase / PHASES)
 
 
 def _wave(trigger: Planted, change: Tensor, down: int, across: int, phase: float) -> Planted:

@@ -25,7 +25,7 @@ cannot fall below it. RA is the share of stamped images that keep their own clas
 baselines get the same images, steps and seeds.
 """
 FURTHER = "The scan of a first result still alarmed on these, so what it names was unlearned as well, with all seeds:\n"
-EARLIER = "Made with an earlier version of the training: {names}.\n"
+OTHERS = "Made with another version of the repair: {names}.\n"
 
 
 def page(table: dict[str, Any]) -> str:
@@ -42,7 +42,7 @@ def page(table: dict[str, Any]) -> str:
         if row.get("outcome") == "rejected"
     ]
     further = [f"- `{row['name']}`: {row['between']}\n" for row in rows if row.get("between")]
-    earlier = [f"`{row['name']}`" for row in rows if row.get("recipe", table.get("recipe")) != table.get("recipe")]
+    others = [f"`{row['name']}`" for row in table["rows"] if row.get("recipe") != table.get("recipe")]
     about = TEXT.format(n=2000, per_class=table.get("per_class", PER_CLASS))
     return "\n".join(
         [
@@ -50,7 +50,7 @@ def page(table: dict[str, Any]) -> str:
             f"`{table['command']}`, {table['date']}, bdscan {table['version']}, torch {table['torch']}, "
             f"{table['threads']} threads of {table['cores']}, {table['cpu']}.\n",
             *([about, markdown_table(HEADER, lines)] if lines else []),
-            *([EARLIER.format(names=", ".join(earlier))] if earlier else []),
+            *([OTHERS.format(names=", ".join(others))] if others else []),
             *([FURTHER, "".join(further)] if further else []),
             *(["## Not repaired\n", "".join(notes)] if notes else []),
             *(

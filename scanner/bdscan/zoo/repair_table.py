@@ -8,7 +8,6 @@ unlearning alone, in this process. Published methods get the same images and see
 from __future__ import annotations
 
 import hashlib
-import json
 import statistics
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor
 
 from bdscan import api
+from bdscan.detectors.common import lighter
 from bdscan.errors import CannotJudge, UsageError
 from bdscan.intake.classifier import Classifier, Scannable
 from bdscan.intake.load import load
@@ -38,13 +38,12 @@ from bdscan.zoo.fidelity import scan_settings
 from bdscan.zoo.hardened import harden_one
 from bdscan.zoo.known_trigger import KnownTrigger, known_triggers
 from bdscan.zoo.model_folder import ModelFolder, find
-from bdscan.zoo.record import made, without_folders, write_json, write_text
+from bdscan.zoo.record import kept_rows, made, without_folders, write_json, write_text
 from bdscan.zoo.repair_command import repaired
 from bdscan.zoo.repair_markdown import page
 
 Row = dict[str, Any]
 IMAGES = 2000
-TRAINING = ("fresh", "planted", "recipe", "rounds", "sharp_patches", "sharp_warps", "sharpen", "unlearn", "waves")
 BASELINES: Mapping[str, Callable[[Scannable, int], Classifier]] = {
     "fine-tuning": fine_tuning,
     "fine-pruning": fine_pruning,
@@ -112,17 +111,11 @@ def run(
 
     Raises UsageError before the first repair where a folder, a card or a data set cannot be read.
     """
-    header = made(command, seeds=seeds, threads=threads, per_class=per_class, recipe=recipe())
-    rows: dict[str, Row] = {}
-    if resume and out.exists():
-        before = json.loads(out.read_text())
-        if before["seeds"] != seeds:
-            raise UsageError(f"{out} is of {before['seeds']} seeds; give --seeds {before['seeds']}, or another --out")
-        if before.get("per_class", PER_CLASS) != per_class:
-            raise UsageError(f"{out} is of another number of images a class; name another --out")
-        if before.get("recipe") != recipe():
-            raise UsageError(f"{out} is of another version of the repair; name another --out")
-        rows = {row["name"]: row for row in before["rows"]}
+    how = {"seeds": seeds, "per_class": per_class, "recipe": recipe()}
+    header = made(command, threads=threads, **how)
+    differs = "number of seeds or of images a class, or version of the repair"
+    kept = kept_rows(out, how, differs, "name another --out") if resume else []
+    rows: dict[str, Row] = {row["name"]: row for row in kept}
     models = [model for model in find(folders, only) if weaknesses or model.truth == "backdoored"]
     for model in models:
         if model.name in rows:
@@ -134,7 +127,7 @@ def run(
             if model.truth == "backdoored"
             else harden_one(model, clean, threads)
         )
-        rows[model.name] = {**own, "recipe": recipe()}
+        rows[model.name] = {**own, "recipe": how["recipe"]}
         note(f"{model.name}: {own.get('note') or own['outcome']}")
         table = {**header, "rows": [rows[name] for name in sorted(rows)]}
         write_json(out, table)
@@ -144,9 +137,9 @@ def run(
 
 
 def recipe() -> str:
-    """A digest of the code that trains: `page` says which rows are of another."""
-    folder = Path(rounds.__file__).parent
-    return hashlib.sha256(b"".join((folder / f"{name}.py").read_bytes() for name in TRAINING)).hexdigest()[:16]
+    """A digest of the code that repairs: `page` says which rows are of another."""
+    files = sorted(Path(rounds.__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
 def images_for(model: ModelFolder, data: Path, per_class: int) -> CleanImages:
@@ -198,7 +191,7 @@ def _repairs(
 ) -> list[Truth]:
     repair, again = repaired(row, settings, report, scratch)
     further = named(repair.between) if repair.between else ()
-    triggers = (*further, *planted(report))
+    triggers, subject = (*further, *planted(report)), lighter(subject)
     row["relearn"] = None if repair.relearn is None else repair.relearn.model_dump()
     with deterministic(settings):
         found = [truth(load(again).scannable.classifier, images, labels, known)]
