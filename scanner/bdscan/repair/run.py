@@ -145,8 +145,8 @@ def check_classes(subject: Scannable) -> None:
     classes = len(set(subject.samples.labels.tolist()))
     if classes < COMPARABLE:
         raise CannotJudge(
-            f"images of {classes} classes cannot verify a repair: of fewer than {COMPARABLE} a scan that finds nothing is"
-            " inconclusive; give images of more classes, or replace the model"
+            f"images of {classes} classes cannot verify a repair: a scan of fewer than {COMPARABLE} that finds nothing"
+            " is inconclusive; give images of more classes, or replace the model"
         )
 
 
