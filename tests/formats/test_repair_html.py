@@ -181,3 +181,19 @@ def test_the_page_stays_bounded() -> None:
     assert len(html) < 1_500_000
     assert f"{count - MOST_TRIGGERS} more are in the JSON report" in html
     assert f"{count - MOST_ROUNDS} more are in the JSON report" in html
+
+
+def test_what_a_first_result_showed_comes_with_its_own_findings() -> None:
+    """The second scan named the trigger again; each of both has the finding of its own scan."""
+    first = sample_repair.before()
+    again = first.findings[0].model_copy(update={"title": "of the first result"})
+    weak = first.findings[0].model_copy(update={"weakness": True})
+    between = first.model_copy(update={"findings": (again, weak), "summary": "Class 3 alarms again."})
+    plain = sample_repair.repaired()
+    repair = plain.model_copy(update={"between": between, "triggers": (plain.triggers[0], *plain.triggers)})
+    titles = [each.finding and each.finding.title for each in repair_story.triggers(repair)]
+    known = [each.finding and each.finding.title for each in repair_story.triggers(plain)]
+    assert titles == ["of the first result", *known]
+    text = Page(render(repair)).text
+    assert "Two attempts. The scan of a first result said: Class 3 alarms again." in " ".join(text.split())
+    assert "Two attempts." not in Page(render(plain)).text
