@@ -46,7 +46,7 @@ def page(table: dict[str, Any]) -> str:
     about = TEXT.format(n=2000, per_class=table.get("per_class", PER_CLASS))
     return "\n".join(
         [
-            "# Repairs, measured with the true triggers\n",
+            "# Repairs, measured with the true triggers\n" if rows else "# Clean networks hardened\n",
             f"`{table['command']}`, {table['date']}, bdscan {table['version']}, torch {table['torch']}, "
             f"{table['threads']} threads of {table['cores']}, {table['cpu']}.\n",
             *([about, markdown_table(HEADER, lines)] if lines else []),
