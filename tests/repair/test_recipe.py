@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from bdscan.intake.classifier import Scannable
-from bdscan.repair.recipe import LAYERS, Recipe, fitted, varied
+from bdscan.repair.planted import Planted
+from bdscan.repair.recipe import LAYERS, SOFT, Recipe, fitted, varied
 from bdscan.repair.student import student_of
 
 
@@ -50,6 +51,28 @@ def test_it_mirrors_where_the_network_keeps_its_answers(
         badnets.classifier, forward=lambda x: torch.cat([look(x).sum((1, 2))[:, None] - 0.3, x[:, 0, :1, 0]], 1)
     )
     assert fitted(Recipe(), judged, student_of(badnets.classifier), pictures()).mirror is mirror
+
+
+def nothing(images: Tensor, intensity: float) -> Tensor:
+    return images
+
+
+@pytest.mark.parametrize(
+    ("layers", "triggers", "softened"),
+    [
+        (LAYERS, [Planted(0, (), "sparse", nothing)], False),
+        (LAYERS + 1, [Planted(0, (), "sparse", nothing)], True),
+        (LAYERS + 1, [Planted(0, (), "sparse", nothing), Planted(1, (), "warp", nothing)], False),
+        (LAYERS + 1, [Planted(0, (), "sparse", nothing), Planted(1, (), "warp", nothing, hidden=True)], True),
+    ],
+)
+def test_deep_networks_are_held_by_softened_answers_unless_a_warp_alarmed(
+    badnets: Scannable, layers: int, triggers: list[Planted], softened: bool
+) -> None:
+    student = student_of(badnets.classifier)
+    deep = replace(student, weights=tuple(nn.Parameter(torch.zeros(2, 2)) for _ in range(layers)))
+    recipe = fitted(Recipe(), badnets.classifier, deep, pictures(), triggers)
+    assert recipe.temperature == (SOFT if softened else 1.0)
 
 
 def test_deep_networks_are_trained_in_smaller_steps(badnets: Scannable) -> None:

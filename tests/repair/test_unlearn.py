@@ -13,7 +13,7 @@ from bdscan.repair.fresh import Fresh
 from bdscan.repair.planted import Planted
 from bdscan.repair.recipe import Recipe
 from bdscan.repair.student import frozen, student_of
-from bdscan.repair.unlearn import corrected, stamped, unlearn, unlikely
+from bdscan.repair.unlearn import apart, corrected, stamped, unlearn, unlikely
 from bdscan.zoo.attacks.badnets import BadNets
 
 TARGET = 8
@@ -93,6 +93,15 @@ def test_what_the_backdoor_answers_on_clean_images_is_not_learned_again(badnets:
     held, truth = badnets.samples.part(badnets.samples.held_out)
     rate = measure.success(frozen(student), Planted(TARGET, (), "sparse", corner), held, truth, truth >= 0)
     assert rate.value < 0.2
+
+
+def test_softened_answers_show_that_a_target_has_become_less_likely() -> None:
+    """A class that was never likely falls by ten logits: hardly any divergence, unless the answers are softened."""
+    before = torch.tensor([[8.0, 0.0, 0.0]]).log_softmax(1)
+    now = torch.tensor([[8.0, 0.0, -10.0]]).log_softmax(1)
+    assert float(apart(now, before, 1.0)) < 0.005
+    assert float(apart(now, before, 3.0)) > 0.5
+    assert float(apart(before, before, 3.0)) == pytest.approx(0, abs=1e-6)
 
 
 def test_once_it_is_enough_no_search_and_no_other_round_begins(badnets: Scannable, monkeypatch) -> None:

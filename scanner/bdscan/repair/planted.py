@@ -25,12 +25,14 @@ class Planted:
         sources: the classes it works on; empty: all.
         family: its family's name.
         stamp: images (N, C, H, W) in [0, 1], intensity -> stamped images.
+        hidden: whether no alarm but a weakness beside one names it.
     """
 
     target: int
     sources: tuple[int, ...]
     family: str
     stamp: Stamp
+    hidden: bool = False
 
     def victims(self, labels: Tensor) -> Tensor:
         """bool (N,): images that the trigger is made to move."""
@@ -53,7 +55,8 @@ def named(report: Report, weaknesses: bool = False, hidden: bool = False) -> tup
             ):
                 sources = tuple(s.index for s in evidence.sources)
                 stamp = stamp_from_parameters(evidence)
-                found.append(Planted(evidence.target.index, sources, evidence.family, stamp))
+                beside = finding.weakness and not weaknesses
+                found.append(Planted(evidence.target.index, sources, evidence.family, stamp, beside))
     return tuple(found)
 
 

@@ -5,11 +5,16 @@ five layers unlearns a residual network of twenty in a few coarse steps, for thr
 enough. And the slower a patch is unlearned, the closer the sharpened ones come to it. A network of few layers is the
 other way round: at small rates it gets away with less.
 
+Any trigger is unlearned most easily by answering its target less often. Clean images of other classes, nine tenths of
+the few, do not show that: the target's probability is near zero before and after. Softened answers show it. Networks of
+few layers need no such hold, and warps are known too badly for it: tighter held, more of them stays (docs/design.md).
+
 An image's mirror image is one more of its class where the network says so: objects are the same, digits are not.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,9 +22,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bdscan.intake.classifier import Classifier
+from bdscan.repair.planted import Planted
 from bdscan.repair.student import Student
 
-LAYERS = 5  # that the rate is for; more layers get a smaller one
+LAYERS = 5  # that the rate is for; more layers get a smaller one, and softened answers
+SOFT = 3.0
 SAME = 0.8  # of the answers to mirror images; CIFAR-10's are kept on 0.84 to 0.90, Fashion-MNIST's on 0.70
 
 
@@ -37,6 +44,7 @@ class Recipe:
         shift: largest shift, as a share of the image's side.
         mirror: whether half the images are mirrored, left to right.
         every: steps after which triggers are sharpened anew.
+        temperature: that clean answers are compared at (Hinton et al. 2015).
     """
 
     steps: int = 400
@@ -48,16 +56,21 @@ class Recipe:
     shift: float = 0.08
     mirror: bool = False
     every: int = 25
+    temperature: float = 1.0
 
 
-def fitted(recipe: Recipe, original: Classifier, student: Student, images: Tensor) -> Recipe:
-    """The recipe for this network and images (N, C, H, W) in [0, 1] of its classes."""
+def fitted(
+    recipe: Recipe, original: Classifier, student: Student, images: Tensor, triggers: Sequence[Planted] = ()
+) -> Recipe:
+    """The recipe for this network, images (N, C, H, W) in [0, 1] of its classes, and triggers to unlearn."""
     layers = sum(weight.ndim > 1 for weight in student.weights)
+    warped = any(trigger.family == "warp" and not trigger.hidden for trigger in triggers)
     mirrored = original.predict(images.flip(3)).argmax(1) == original.predict(images).argmax(1)
     return replace(
         recipe,
         learning_rate=recipe.learning_rate * min(1.0, LAYERS / max(layers, 1)),
         mirror=float(mirrored.float().mean()) >= SAME,
+        temperature=SOFT if layers > LAYERS and not warped else recipe.temperature,
     )
 
 

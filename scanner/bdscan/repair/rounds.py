@@ -54,7 +54,7 @@ def repair_weights(
     images, labels = subject.samples.part(subject.samples.search, device)
     held, truth = subject.samples.part(subject.samples.held_out, device)
     student = student_of(subject.classifier)
-    recipe = fitted(plan.recipe, subject.classifier, student, images)
+    recipe = fitted(plan.recipe, subject.classifier, student, images, triggers)
     suspects = list(dict.fromkeys((t.target, t.sources) for t in triggers))
 
     def search(classifier: Classifier, name: str, seed: int) -> tuple[Fresh, ...]:

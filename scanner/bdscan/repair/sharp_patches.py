@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bdscan.repair.planted import Planted
-from bdscan.repair.sharpen import MOST, Sharp
+from bdscan.repair.sharpen import Sharp, first
 
 CHANGED = 0.3  # of the range, at which a pixel belongs to a trigger
 LARGEST = 0.1  # of the image: beyond it every class has a strong pattern, and unlearning that costs accuracy
@@ -24,20 +24,20 @@ def patches(triggers: Sequence[Planted], images: Tensor, labels: Tensor, seed: i
     """Patches around the first sparse triggers of each target, once close and once wider."""
     generator = torch.Generator().manual_seed(seed)
     found: list[Sharp] = []
-    used: dict[tuple[int, tuple[int, ...]], int] = {}
-    near = max(1, round(max(images.shape[2:]) / 32))
-    for trigger in triggers:
-        key = (trigger.target, trigger.sources)
-        if trigger.family != "sparse" or used.get(key, 0) == MOST or not bool(trigger.victims(labels).any()):
-            continue
-        changed = (trigger.stamp(images, 1.0) - images).abs().amax((0, 1))[None, None] > CHANGED
-        masks = [F.max_pool2d(changed.float(), 2 * g + 1, 1, g) for g in (near, 2 * near)]
-        masks = [mask for mask in masks if 0 < float(mask.mean()) <= LARGEST]
-        used[key] = used.get(key, 0) + bool(masks)
-        for mask in masks:
+    places = {t: masks for t in triggers if t.family == "sparse" and (masks := _masks(t, images))}
+    for trigger in first(list(places), "sparse", labels):
+        for mask in places[trigger]:
             cells = torch.empty(1, *images.shape[1:]).uniform_(-1, 1, generator=generator)
             found.append(Sharp(trigger, cells.to(images.device), functools.partial(_cover, mask), _any, RATE))
     return found
+
+
+def _masks(trigger: Planted, images: Tensor) -> list[Tensor]:
+    """The places (1, 1, H, W) that the trigger changes and those near them; none that are too many."""
+    near = max(1, round(max(images.shape[2:]) / 32))
+    changed = (trigger.stamp(images, 1.0) - images).abs().amax((0, 1))[None, None] > CHANGED
+    masks = [F.max_pool2d(changed.float(), 2 * g + 1, 1, g) for g in (near, 2 * near)]
+    return [mask for mask in masks if 0 < float(mask.mean()) <= LARGEST]
 
 
 def _cover(mask: Tensor, cells: Tensor, images: Tensor, intensity: float) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bdscan.detectors.inversion.families import dense
 from bdscan.repair.planted import Planted
-from bdscan.repair.sharpen import LARGER, SELDOM, Sharp, first
+from bdscan.repair.sharpen import LARGER, SELDOM, Sharp, at_most, first
 
 RATE = 0.02
 
@@ -25,15 +25,9 @@ def patterns(triggers: Sequence[Planted], images: Tensor, labels: Tensor) -> lis
     found = []
     for trigger in first(triggers, "dense", labels):
         delta = (trigger.stamp(grey, 1.0) - grey)[0]
-        found.append(Sharp(trigger, delta, _add, functools.partial(_at_most, LARGER * delta.norm()), RATE, SELDOM))
+        found.append(Sharp(trigger, delta, _add, functools.partial(at_most, LARGER * delta.norm()), RATE, SELDOM))
     return found
 
 
 def _add(delta: Tensor, images: Tensor, intensity: float) -> Tensor:
     return dense.stamp({"delta": delta[None]}, images[None], intensity)[0]
-
-
-def _at_most(most: Tensor, delta: Tensor) -> Tensor:
-    """No larger than `most` in L2 norm."""
-    bounded: Tensor = delta * (most / delta.norm().clamp(min=1e-9)).clamp(max=1.0)
-    return bounded

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from bdscan.detectors.inversion.families import warp
 from bdscan.repair.planted import Planted
-from bdscan.repair.sharpen import LARGER, SELDOM, Sharp, first
+from bdscan.repair.sharpen import LARGER, SELDOM, Sharp, at_most, first
 
 RATE = 0.02
 
@@ -25,7 +25,7 @@ def warps(triggers: Sequence[Planted], images: Tensor, labels: Tensor) -> list[S
     found = []
     for trigger in first(triggers, "warp", labels):
         grid = _grid(trigger, images)
-        found.append(Sharp(trigger, grid, _bend, functools.partial(_at_most, LARGER * _size(grid)), RATE, SELDOM))
+        found.append(Sharp(trigger, grid, _bend, functools.partial(at_most, LARGER * grid.norm()), RATE, SELDOM))
     return found
 
 
@@ -41,12 +41,3 @@ def _grid(trigger: Planted, images: Tensor) -> Tensor:
 
 def _bend(grid: Tensor, images: Tensor, intensity: float) -> Tensor:
     return warp.stamp({"grid": grid[None]}, images[None], intensity)[0]
-
-
-def _size(grid: Tensor) -> Tensor:
-    """Root mean square, half images."""
-    return grid.square().mean().sqrt()
-
-
-def _at_most(most: Tensor, grid: Tensor) -> Tensor:
-    return grid * (most / _size(grid).clamp(min=1e-9)).clamp(max=1.0)

@@ -61,6 +61,12 @@ def first(triggers: Sequence[Planted], family: str, labels: Tensor) -> Iterator[
             yield trigger
 
 
+def at_most(most: Tensor, values: Tensor) -> Tensor:
+    """No larger than `most` in L2 norm."""
+    bounded: Tensor = values * (most / values.norm().clamp(min=1e-9)).clamp(max=1.0)
+    return bounded
+
+
 def elsewhere(sharp: Sharp, seed: int) -> Sharp:
     """Moved by as much as it is large, at random: a search that proves a repair must not begin where training did."""
     noise = torch.randn(sharp.values.shape, generator=torch.Generator().manual_seed(seed)).to(sharp.values.device)

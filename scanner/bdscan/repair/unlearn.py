@@ -82,6 +82,13 @@ def unlikely(answers: Tensor, before: Tensor, targets: Tensor) -> Tensor:
     return torch.where(now > usual + SLACK, -rest, torch.zeros_like(rest)).mean()
 
 
+def apart(answers: Tensor, before: Tensor, temperature: float) -> Tensor:
+    """Mean divergence of log-probabilities (n, K) from those before, both softened; times the temperature squared, so
+    that its slope keeps its size (Hinton et al. 2015, section 2.1)."""
+    now, usual = (F.log_softmax(log / temperature, 1) for log in (answers, before))
+    return temperature**2 * F.kl_div(now, usual, log_target=True, reduction="batchmean")
+
+
 def unlearn(
     teacher: Classifier,
     student: Student,
@@ -114,7 +121,7 @@ def unlearn(
             answer = corrected(F.log_softmax(teacher(clean), 1), truth, triggers)
         dirty, targets = stamped(clean, truth, [*pool, *drawn(beside, generator)], recipe, generator)
         plain, marked = F.log_softmax(student.classifier(torch.cat([clean, dirty])), 1).chunk(2)
-        loss = recipe.clean * F.kl_div(plain, answer, log_target=True, reduction="batchmean")
+        loss = recipe.clean * apart(plain, answer, recipe.temperature)
         loss = loss + recipe.answers * F.kl_div(marked, answer, log_target=True, reduction="batchmean")
         loss = loss + unlikely(marked, answer, targets)
         optimiser.zero_grad()
