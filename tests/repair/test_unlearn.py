@@ -11,7 +11,7 @@ from bdscan.intake.classifier import Scannable
 from bdscan.repair import measure, rounds
 from bdscan.repair.fresh import Fresh
 from bdscan.repair.planted import Planted
-from bdscan.repair.recipe import Recipe
+from bdscan.repair.recipe import SOFT, Recipe
 from bdscan.repair.student import frozen, student_of
 from bdscan.repair.unlearn import apart, corrected, stamped, unlearn, unlikely
 from bdscan.zoo.attacks.badnets import BadNets
@@ -100,8 +100,8 @@ def test_softened_answers_show_that_a_target_has_become_less_likely() -> None:
     before = torch.tensor([[8.0, 0.0, 0.0]]).log_softmax(1)
     now = torch.tensor([[8.0, 0.0, -10.0]]).log_softmax(1)
     assert float(apart(now, before, 1.0)) < 0.005
-    assert float(apart(now, before, 3.0)) > 0.5
-    assert float(apart(before, before, 3.0)) == pytest.approx(0, abs=1e-6)
+    assert float(apart(now, before, SOFT)) > 0.5
+    assert float(apart(before, before, SOFT)) == pytest.approx(0, abs=1e-6)
 
 
 def test_once_it_is_enough_no_search_and_no_other_round_begins(badnets: Scannable, monkeypatch) -> None:

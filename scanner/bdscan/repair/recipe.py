@@ -26,7 +26,7 @@ from bdscan.repair.planted import Planted
 from bdscan.repair.student import Student
 
 LAYERS = 5  # that the rate is for; more layers get a smaller one, and softened answers
-SOFT = 3.0
+SOFT = 5.0
 SAME = 0.8  # of the answers to mirror images; CIFAR-10's are kept on 0.84 to 0.90, Fashion-MNIST's on 0.70
 
 
