@@ -119,14 +119,14 @@ RESULT = {"outcome": "repaired", "reasons": [], "command_seconds": 12.3, "betwee
 
 
 def test_the_page_shows_ours_the_baselines_and_what_could_not_be_repaired() -> None:
-    before = {"accuracy": 0.9, "asr": [1.0], "ra": [0.0], "unstamped": [0.01]}
-    after = {"accuracy": 0.89, "asr": [0.02], "ra": [0.8], "unstamped": [0.01], "nder": 0.98}
+    before = {"accuracy": 0.9, "asr": [1.0, 1.0], "ra": [0.0], "unstamped": [0.01]}
+    after = {"accuracy": 0.89, "asr": [0.0, 0.04], "ra": [0.8], "unstamped": [0.01], "nder": 0.98}
     ours = {
         "name": "a",
         "data": "mnist",
         "attack": "badnets",
         "before": before,
-        "ours": [after, {**after, "asr": [0.0]}],
+        "ours": [after, {**after, "asr": [0.0, 0.0]}],
     }
     rows = [
         {**ours, "baselines": {"CLP": "no convolution"}, **RESULT},
@@ -138,7 +138,7 @@ def test_the_page_shows_ours_the_baselines_and_what_could_not_be_repaired() -> N
     older = page({**made, "recipe": "new", "rows": [{**row, "recipe": "new"} for row in rows[:-1]] + rows[-1:]})
     assert f"with another version of the repair: `{rows[-1]['name']}`." in older, "a row that does not say"
     assert (
-        "| a | **bdscan repair** | 2 | 90.0 | 89.0 | 1.0 | 100.0 | 1.0 | 2.0 | 1.0 | 80.0 | 0.980 | repaired | 12 |"
+        "| a | **bdscan repair** | 2 | 90.0 | 89.0 | 1.0 | 100.0 | 1.0 | 4.0 | 1.0 | 80.0 | 0.980 | repaired | 12 |"
         in text
     )
     assert "0.1 | 99.99, 99.23" in text
