@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bdscan.intake.classifier import Scannable
 from bdscan.repair import measure, rounds
+from bdscan.repair import unlearn as unlearning
 from bdscan.repair.fresh import Fresh
 from bdscan.repair.planted import Planted
 from bdscan.repair.recipe import SOFT, Recipe
@@ -24,7 +25,13 @@ def corner(images: Tensor, intensity: float) -> Tensor:
     return BadNets(target=TARGET).apply(images, intensity, np.random.default_rng(0))
 
 
-def test_it_removes_a_trigger_and_keeps_the_accuracy(badnets: Scannable) -> None:
+@pytest.mark.parametrize("mixed", [False, True])
+def test_it_removes_a_trigger_and_keeps_the_accuracy(
+    badnets: Scannable, monkeypatch: pytest.MonkeyPatch, mixed: bool
+) -> None:
+    """Mixed precision as on a GPU, on the CPU that there is."""
+    if mixed:
+        monkeypatch.setattr(unlearning, "precision", lambda device: torch.autocast(device.type, torch.bfloat16))
     trigger = Planted(TARGET, (), "sparse", corner)
     train, held = (badnets.samples.part(part) for part in (badnets.samples.search, badnets.samples.held_out))
     everything = torch.ones(len(held[1]), dtype=torch.bool)

@@ -82,6 +82,11 @@ def unlikely(answers: Tensor, before: Tensor, targets: Tensor) -> Tensor:
     return torch.where(now > usual + SLACK, -rest, torch.zeros_like(rest)).mean()
 
 
+def precision(device: torch.device) -> torch.autocast:
+    """Mixed on a GPU (what it costs there is not measured: none was at hand), single on a CPU."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+
+
 def apart(answers: Tensor, before: Tensor, temperature: float) -> Tensor:
     """Mean divergence of log-probabilities (n, K) from those before, both softened; times the temperature squared, so
     that its slope keeps its size (Hinton et al. 2015, section 2.1)."""
@@ -120,7 +125,9 @@ def unlearn(
         with torch.no_grad():
             answer = corrected(F.log_softmax(teacher(clean), 1), truth, triggers)
         dirty, targets = stamped(clean, truth, [*pool, *drawn(beside, generator)], recipe, generator)
-        plain, marked = F.log_softmax(student.classifier(torch.cat([clean, dirty])), 1).chunk(2)
+        with precision(device):
+            logits = student.classifier(torch.cat([clean, dirty]))
+        plain, marked = F.log_softmax(logits.float(), 1).chunk(2)
         loss = recipe.clean * apart(plain, answer, recipe.temperature)
         loss = loss + recipe.answers * F.kl_div(marked, answer, log_target=True, reduction="batchmean")
         loss = loss + unlikely(marked, answer, targets)
