@@ -122,3 +122,19 @@ def test_once_it_is_enough_no_search_and_no_other_round_begins(badnets: Scannabl
     assert (len(done), trained) == (1, [1])
     _, done = rounds.repair_weights(*given)
     assert (len(done), trained[1]) == (rounds.Plan().most, 1 + rounds.Plan().searches)
+
+
+def test_no_other_round_begins_once_too_much_accuracy_is_lost(badnets: Scannable, monkeypatch) -> None:
+    """`small` is never empty, and the first round forgets everything."""
+    found = Fresh(Planted(TARGET, (), "sparse", corner), 0.1)
+
+    def forget(teacher, student, *given: object) -> None:
+        for weight in student.weights:
+            weight.data.zero_()
+
+    monkeypatch.setattr(rounds, "unlearn", forget)
+    monkeypatch.setattr(rounds, "invert", lambda *given: [found])
+    given = (badnets, [found.trigger])
+    for most, expected in ((2.0, 1), (100.0, rounds.Plan().most)):
+        plan = rounds.Plan(max_accuracy_drop=most)
+        assert len(rounds.repair_weights(*given, plan, 0, lambda stage, share: None)[1]) == expected

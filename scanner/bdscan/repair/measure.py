@@ -21,6 +21,7 @@ from bdscan.repair.student import Student, frozen, student_of
 Images = tuple[Tensor, Tensor]  # (N, C, H, W) in [0, 1] and labels (N,)
 RELEARN_STEPS, POISONED = 20, 8
 SEARCHES = 4  # of `sharpen`, one after the other
+FAR = 10.0  # points of accuracy beyond what may be lost; so much is no repair, whether or not so few images prove it
 
 
 def right(classifier: Classifier, images: Tensor, labels: Tensor) -> Tensor:
@@ -42,6 +43,17 @@ def accuracy(before: Tensor, after: Tensor) -> Accuracy:
         gained=gained,
         p_value=p,
     )
+
+
+def too_much(accuracy: Accuracy, most_points: float) -> bool:
+    """Whether more was lost than is allowed, and more than chance explains."""
+    lost = points(accuracy)
+    return lost > most_points and (accuracy.significant or lost > most_points + FAR)
+
+
+def points(accuracy: Accuracy) -> float:
+    """How many percentage points of clean accuracy were lost; below 0 where some were won."""
+    return 100 * (accuracy.before.value - accuracy.after.value)
 
 
 def success(classifier: Classifier, trigger: Planted, images: Tensor, labels: Tensor, use: Tensor) -> Rate:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -51,7 +51,8 @@ def mend(
     enough: Enough = lambda: False,
 ) -> Mended:
     """Cut the branches that the report finds, unlearn the triggers that are left, and write the result to `path`."""
-    train = functools.partial(repair_weights, plan=Plan(), seed=settings.seed, progress=progress, enough=enough)
+    plan = replace(Plan(), max_accuracy_drop=settings.max_accuracy_drop)
+    train = functools.partial(repair_weights, plan=plan, seed=settings.seed, progress=progress, enough=enough)
     if not branches(before):
         student, rounds = train(lighter(subject), triggers)
         write_like(_finite(student).network, Path(settings.model), path)

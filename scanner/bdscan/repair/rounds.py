@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from bdscan.intake.classifier import Classifier, Scannable
 from bdscan.intake.speed import fast
 from bdscan.repair.fresh import SEARCHED, Fresh, invert
-from bdscan.repair.measure import right
-from bdscan.repair.outcome import Rate, Round
+from bdscan.repair.measure import accuracy, right, too_much
+from bdscan.repair.outcome import Round
 from bdscan.repair.planted import Planted
 from bdscan.repair.recipe import Recipe, fitted
 from bdscan.repair.student import Student, frozen, student_of
@@ -30,10 +30,11 @@ SMALL = 0.55  # on the repaired network: what is left of it
 
 @dataclass(frozen=True)
 class Plan:
-    """How often the original is inverted, how many rounds there are at most, and how each trains."""
+    """How often the original is inverted, how many rounds there are and what they may cost at most, how each trains."""
 
     searches: int = 3
     most: int = 4
+    max_accuracy_drop: float = 2.0  # points
     recipe: Recipe = field(default_factory=Recipe)
 
 
@@ -45,8 +46,9 @@ def repair_weights(
     progress: Progress,
     enough: Enough = lambda: False,
 ) -> tuple[Student, tuple[Round, ...]]:
-    """The repaired student and what each round saw. Trains on the search part, and stops when fresh inversions
-    find nothing small; the held-out part only tells each round's accuracy.
+    """The repaired student and what each round saw. Trains on the search part, and stops when fresh inversions find
+    nothing small, or when the held-out part shows that more accuracy was lost than a repair may cost: no further round
+    brings it back.
 
     Once `enough` holds, no other search and no other round begins, and a round that has begun trains to its end.
     """
@@ -54,6 +56,7 @@ def repair_weights(
     images, labels = subject.samples.part(subject.samples.search, device)
     held, truth = subject.samples.part(subject.samples.held_out, device)
     student = student_of(subject.classifier)
+    usual = right(subject.classifier, held, truth)
     recipe = fitted(plan.recipe, subject.classifier, student, images, triggers)
     suspects = list(dict.fromkeys((t.target, t.sources) for t in triggers))
 
@@ -76,10 +79,10 @@ def repair_weights(
         ratios: dict[str, float] = {}
         for f in fresh:
             ratios[f.trigger.family] = min(ratios.get(f.trigger.family, float("inf")), f.ratio)
-        hits = int(right(current, held, truth).sum())
-        done.append(Round(triggers=len(pool), ratios=ratios, accuracy=Rate(hits=hits, n=len(truth))))
+        clean = accuracy(usual, right(current, held, truth))
+        done.append(Round(triggers=len(pool), ratios=ratios, accuracy=clean.after))
         small = [f.trigger for f in fresh if f.ratio < SMALL]
-        if not small or enough():
+        if not small or enough() or too_much(clean, plan.max_accuracy_drop):
             break
         pool += small
     return student, tuple(done)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bdscan.repair.measure import points, too_much
 from bdscan.repair.mend import WORKS
 from bdscan.repair.outcome import Accuracy, Cut, TriggerEffect
 from bdscan.repair.write import MODULE
@@ -11,7 +12,6 @@ from bdscan.report import Report, Verdict
 
 LEFT = 0.5  # of the held-out images: a recovered trigger that works on more of them was not unlearned
 STRONGEST_LEFT = 0.75  # the same of the strongest one like it, which reaches 0.6 for other classes (docs/design.md)
-FAR = 10.0  # points of accuracy beyond what may be lost; so much is no repair, whether or not so few images prove it
 
 
 def shortcomings(
@@ -47,18 +47,12 @@ def shortcomings(
                 f"the natural weakness of class {each.target.index} ({each.family}) still works on "
                 f"{each.after.value:.0%} of the held-out images"
             )
-    lost = points(accuracy)
-    if lost > most_points and (accuracy.significant or lost > most_points + FAR):
+    if too_much(accuracy, most_points):
         reasons.append(
-            f"clean accuracy fell by {lost:.1f} points on {accuracy.before.n} held-out images "
+            f"clean accuracy fell by {points(accuracy):.1f} points on {accuracy.before.n} held-out images "
             f"(more than {most_points:g}, p = {accuracy.p_value:.3f})"
         )
     return reasons
-
-
-def points(accuracy: Accuracy) -> float:
-    """How many percentage points of clean accuracy were lost; below 0 where some were won."""
-    return 100 * (accuracy.before.value - accuracy.after.value)
 
 
 def summary(
