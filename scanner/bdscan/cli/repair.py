@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 HELP = """Repair a backdoored classifier with a few clean images, and verify the result.
 
 The triggers that a scan's JSON report names are unlearned, with those for all images that it shows as weaknesses below
-half of other classes' size: several triggers hide each other. A trigger branch in an ONNX graph is cut, where no output
+0.45 of other classes' size: several triggers hide each other. A trigger branch in an ONNX graph is cut, where no output
 on the clean images changes by it. The result is written in the model's own format (of a whole module, as a state_dict)
 only after it was scanned again; what that scan names is unlearned as well, once. It is kept as OUTPUT.rejected if the
 last scan alarms, a trigger or the strongest one like it still works, or clean accuracy fell too far.
