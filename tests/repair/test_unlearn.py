@@ -138,3 +138,21 @@ def test_no_other_round_begins_once_too_much_accuracy_is_lost(badnets: Scannable
     for most, expected in ((2.0, 1), (100.0, rounds.Plan().most)):
         plan = rounds.Plan(max_accuracy_drop=most)
         assert len(rounds.repair_weights(*given, plan, 0, lambda stage, share: None)[1]) == expected
+
+
+def test_a_round_that_costs_too_much_is_undone_where_the_one_before_did_not(badnets: Scannable, monkeypatch) -> None:
+    found = Fresh(Planted(TARGET, (), "sparse", corner), 0.1)
+    begun: list[float] = []
+
+    def worse(teacher, student, *given: object) -> None:
+        """The first round changes nearly nothing, the second forgets everything."""
+        begun.append(float(student.weights[0].detach().sum()))
+        for weight in student.weights:
+            weight.data.mul_(0.999 if len(begun) == 1 else 0)
+
+    monkeypatch.setattr(rounds, "unlearn", worse)
+    monkeypatch.setattr(rounds, "invert", lambda *given: [found])
+    student, done = rounds.repair_weights(badnets, [found.trigger], rounds.Plan(), 0, lambda stage, share: None)
+    assert [each.undone for each in done] == [False, True]
+    assert done[1].accuracy.hits < done[0].accuracy.hits
+    assert float(student.weights[0].detach().sum()) == pytest.approx(0.999 * begun[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import model_folders
@@ -14,6 +15,7 @@ from torch import nn
 from bdscan.errors import CannotJudge, UsageError
 from bdscan.intake.classifier import Scannable
 from bdscan.intake.load import load
+from bdscan.repair import rounds
 from bdscan.settings import Settings
 from bdscan.zoo.attacks.badnets import BadNets
 from bdscan.zoo.baselines.channel_lipschitz import channel_lipschitz, lipschitz
@@ -22,7 +24,7 @@ from bdscan.zoo.baselines.fine_tuning import fine_tuning
 from bdscan.zoo.known_trigger import KnownTrigger
 from bdscan.zoo.model_folder import read
 from bdscan.zoo.repair_markdown import page
-from bdscan.zoo.repair_table import Truth, images_for, nder, recipe, run, truth
+from bdscan.zoo.repair_table import TRAINING, Truth, images_for, nder, recipe, run, truth
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 TARGET = 8
@@ -113,6 +115,17 @@ def test_rows_of_other_seeds_are_not_taken_over(tmp_path: Path) -> None:
         out.write_text(json.dumps({**same, **changed, "rows": []}))
         with pytest.raises(UsageError, match="another number of seeds or of images a class, or version of the repair"):
             run([], tmp_path, out, None, command="c", seeds=3, resume=True)
+
+
+def test_the_digest_covers_all_that_rounds_import_but_what_measures() -> None:
+    folder = Path(rounds.__file__).parent
+    found, left = set(), ["rounds"]
+    while left:
+        name = left.pop()
+        if name not in found and name not in ("measure", "outcome"):
+            found.add(name)
+            left += re.findall(r"^from bdscan\.repair\.(\w+) import", (folder / f"{name}.py").read_text(), re.MULTILINE)
+    assert tuple(sorted(found)) == TRAINING
 
 
 RESULT = {"outcome": "repaired", "reasons": [], "command_seconds": 12.3, "between": "Class 3 alarms."}

@@ -100,11 +100,18 @@ class Distance(Value):
 
 
 class Round(Value):
-    """One round of unlearning. `ratios`: for each family the smallest fresh trigger's size to that of ordinary ones."""
+    """One round of unlearning.
+
+    Attributes:
+        ratios: for each family the smallest fresh trigger's size to that of ordinary ones.
+        accuracy: held-out, after the round.
+        undone: it cost more accuracy than a repair may, and the one before it had not.
+    """
 
     triggers: Count
     ratios: dict[Name, float]
-    accuracy: Rate  # held-out, after the round
+    accuracy: Rate
+    undone: bool = False
 
 
 class Switch(Value):

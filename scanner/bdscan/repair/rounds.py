@@ -48,7 +48,7 @@ def repair_weights(
 ) -> tuple[Student, tuple[Round, ...]]:
     """The repaired student and what each round saw. Trains on the search part, and stops when fresh inversions find
     nothing small, or when the held-out part shows that more accuracy was lost than a repair may cost: no further round
-    brings it back.
+    brings it back, and the one that lost it is undone where the one before had not.
 
     Once `enough` holds, no other search and no other round begins, and a round that has begun trains to its end.
     """
@@ -71,6 +71,7 @@ def repair_weights(
         found = search(subject.classifier, f"search {number + 1}", seed + 1000 + number)
         pool += [f.trigger for f in found if f.ratio < PLANTED]
     done: list[Round] = []
+    before = student.state()
     for number in range(plan.most):
         name, own = f"unlearn {number + 1}", seed + 10 * number
         unlearn(subject.classifier, student, images, labels, pool, recipe, own, functools.partial(progress, name))
@@ -80,9 +81,14 @@ def repair_weights(
         for f in fresh:
             ratios[f.trigger.family] = min(ratios.get(f.trigger.family, float("inf")), f.ratio)
         clean = accuracy(usual, right(current, held, truth))
-        done.append(Round(triggers=len(pool), ratios=ratios, accuracy=clean.after))
+        costly = too_much(clean, plan.max_accuracy_drop)
+        undone = costly and bool(done)
+        done.append(Round(triggers=len(pool), ratios=ratios, accuracy=clean.after, undone=undone))
+        if undone:
+            student.load(before)
         small = [f.trigger for f in fresh if f.ratio < SMALL]
-        if not small or enough() or too_much(clean, plan.max_accuracy_drop):
+        if not small or costly or enough():
             break
+        before = student.state()
         pool += small
     return student, tuple(done)

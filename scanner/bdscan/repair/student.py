@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bdscan.errors import CannotJudge
 from bdscan.intake.classifier import Classifier
@@ -29,6 +30,14 @@ class Student:
     classifier: Classifier
     network: nn.Module
     weights: tuple[nn.Parameter, ...]
+
+    def state(self) -> tuple[Tensor, ...]:
+        return tuple(weight.detach().clone() for weight in self.weights)
+
+    @torch.no_grad()
+    def load(self, state: Sequence[Tensor]) -> None:
+        for weight, value in zip(self.weights, state, strict=True):
+            weight.copy_(value)
 
 
 def student_of(classifier: Classifier) -> Student:

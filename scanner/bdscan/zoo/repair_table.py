@@ -49,6 +49,11 @@ BASELINES: Mapping[str, Callable[[Scannable, int], Classifier]] = {
     "fine-pruning": fine_pruning,
     "CLP": channel_lipschitz,
 }
+TRAINING = (
+    "fresh", "planted", "recipe", "rounds", "sharp_patches", "sharp_patterns", "sharp_warps", "sharpen", "sharper",
+    "student", "unlearn", "waves",
+)  # fmt: skip
+"""What `repair.rounds` trains with."""
 
 
 @dataclass(frozen=True)
@@ -137,9 +142,9 @@ def run(
 
 
 def recipe() -> str:
-    """A digest of the code that repairs: `page` says which rows are of another."""
-    files = sorted(Path(rounds.__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+    """A digest of the code that trains: `page` says which rows are of another."""
+    folder = Path(rounds.__file__).parent
+    return hashlib.sha256(b"".join((folder / f"{name}.py").read_bytes() for name in TRAINING)).hexdigest()[:16]
 
 
 def images_for(model: ModelFolder, data: Path, per_class: int) -> CleanImages:
