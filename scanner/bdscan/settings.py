@@ -8,6 +8,7 @@ from pydantic import Field
 
 from bdscan.report import Value
 
+Budget = Literal["quick", "standard", "thorough"]
 IMAGE_SUFFIXES: Final = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff", ".gif"}
 )  # of samples, for the intake that decodes them and for the sandbox that lets them be read
@@ -30,7 +31,7 @@ class Settings(Value):
     detectors: tuple[str, ...] = ()  # empty: all
     rules: tuple[str, ...] = ()
     calibration: str | None = None  # references of the user's own, instead of the built-in ones
-    budget: Literal["quick", "standard", "thorough"] = "standard"
+    budget: Budget = "standard"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     threads: int = Field(default=2, ge=1, le=256)

@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from bdscan import pipeline
 from bdscan.errors import CannotJudge, UsageError
 from bdscan.intake.classifier import Scannable
 from bdscan.intake.files import digest_of
-from bdscan.repair import mend, rounds
+from bdscan.intake.load import load
+from bdscan.repair import measure, mend, rounds
+from bdscan.repair import run as repair_run
 from bdscan.repair import unlearn as unlearning
 from bdscan.repair.outcome import Accuracy, Rate, TriggerEffect
 from bdscan.repair.planted import Planted, hides, planted
-from bdscan.repair.run import check_classes, check_images, run
+from bdscan.repair.run import at_least, check_classes, check_images, check_trainable, run
 from bdscan.repair.verdict import shortcomings, summary
 from bdscan.report import Label, Report, Statistic, TriggerParameters, Verdict
 from bdscan.settings import RepairSettings, Settings
@@ -197,8 +200,53 @@ def test_a_natural_weakness_that_still_works_rejects_where_it_was_to_be_unlearne
     clean = found.model_copy(update={"verdict": Verdict.CLEAN, "findings": ()})
     idle = an_effect(Rate(hits=48, n=50), Rate(hits=48, n=50))
     assert shortcomings(an_accuracy(50, 1.0), 2.0, clean) == []
+    untried = an_effect(Rate(hits=0, n=0), Rate(hits=0, n=0))
+    assert "could not be tried" in shortcomings(an_accuracy(50, 1.0), 2.0, clean, weaknesses=[untried])[0]
     (reason,) = shortcomings(an_accuracy(50, 1.0), 2.0, clean, weaknesses=[idle])
-    assert reason == "the natural weakness of class 3 (wave) still works on 96% of the held-out images"
+    assert reason == "the weakness of class 3 (wave), unlearned as well, still works on 96% of the held-out images"
+
+
+def test_a_hidden_trigger_that_still_works_rejects_though_no_alarm_named_it(
+    found: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The effects are those of the report's triggers, its alarms first; one more is a weakness beside them."""
+    (tmp_path / "report.json").write_text(found.model_dump_json())
+    idle = an_effect(Rate(hits=48, n=50), Rate(hits=48, n=50), 7)
+    effects = measure.effects
+    monkeypatch.setattr(measure, "effects", lambda *given: (*effects(*given), idle))
+    monkeypatch.setattr(mend, "Plan", lambda: rounds.Plan(searches=0, most=1))
+    result = run(wanted("sig.onnx", tmp_path / "report.json"), str(tmp_path), lambda stage, share: None)
+    assert result.outcome == "rejected"
+    assert result.reasons == (
+        "the weakness of class 7 (wave), unlearned as well, still works on 96% of the held-out images",
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "wish", "used"), [("thorough", "standard", "thorough"), ("quick", "standard", "standard")]
+)
+def test_a_result_is_scanned_at_least_as_thoroughly_as_the_model_was(
+    found: Report, first: str, wish: Any, used: str
+) -> None:
+    assert at_least(wish, found.model_copy(update={"settings": {"budget": first}})) == used
+
+
+def test_clean_accuracy_is_of_all_held_out_images(badnets: Scannable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repair_run, "MOST_IMAGES", 7)
+    accuracy = repair_run._clean_accuracy(badnets, badnets.classifier)
+    assert accuracy.before.n == len(badnets.samples.held_out) > 7
+    assert (accuracy.before, accuracy.lost) == (accuracy.after, 0)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")  # torch retires TorchScript
+def test_a_script_whose_weights_are_constants_is_refused_before_the_work(tmp_path: Path) -> None:
+    plain = load(settings("two-triggers.ts"))
+    check_trainable(plain.scannable, plain.subject.format)
+    network = torch.nn.Sequential(torch.jit.load(FIXTURES / "two-triggers.ts"), torch.nn.Softmax(1))
+    torch.jit.script(network).save(str(tmp_path / "soft.ts"))
+    soft = load(settings("two-triggers.ts").model_copy(update={"model": str(tmp_path / "soft.ts")}))
+    with pytest.raises(CannotJudge, match="ends in a softmax"):
+        check_trainable(soft.scannable, soft.subject.format)
 
 
 def test_samples_of_four_classes_cannot_verify_a_repair(badnets: Scannable) -> None:

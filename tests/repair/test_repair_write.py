@@ -75,6 +75,8 @@ def test_the_weights_that_the_loader_reads_are_the_ones_that_are_written(tmp_pat
     for copies in (
         {"ema": zeros, "state_dict": zeros | {"x": 1}},
         {"state_dict": zeros, "average": {"of": dict(zeros)}},
+        {"state_dict": zeros, "ema": {"n_averaged": torch.zeros(()), **{f"module.{k}": v for k, v in zeros.items()}}},
+        {"state_dict": zeros, "ema": {"shadow_params": [torch.zeros(2, 3), torch.zeros(2)]}},
     ):
         torch.save(copies, tmp_path / "two.pt")
         with pytest.raises(CannotJudge, match="several sets of the network's weights"):

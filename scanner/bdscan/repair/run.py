@@ -6,26 +6,31 @@ import functools
 import hashlib
 import time
 from pathlib import Path
+from typing import get_args
+
+import torch
 
 from bdscan import __version__
-from bdscan.detectors.common import lighter
+from bdscan.detectors.common import MOST_IMAGES, lighter
 from bdscan.errors import CannotJudge, UsageError
 from bdscan.few_classes import COMPARABLE
-from bdscan.intake.classifier import Scannable
+from bdscan.intake.classifier import Classifier, Scannable
+from bdscan.intake.detect_format import Format
 from bdscan.intake.files import combined_digest, digest_of
 from bdscan.intake.load import load
+from bdscan.intake.presented import Presented
 from bdscan.pipeline import run as scan
 from bdscan.repair import measure
 from bdscan.repair.distance import distance
 from bdscan.repair.mend import Mended, Progress, again, mend
-from bdscan.repair.outcome import SIDECAR, Distance, Relearn, Repair
+from bdscan.repair.outcome import SIDECAR, Accuracy, Distance, Relearn, Repair
 from bdscan.repair.planted import Planted, named, planted
 from bdscan.repair.rounds import Enough
 from bdscan.repair.verdict import shortcomings, summary
 from bdscan.repair.write import check_copies, check_name, set_aside
 from bdscan.report import Report, Tool
 from bdscan.saved import read_report
-from bdscan.settings import RepairSettings
+from bdscan.settings import Budget, RepairSettings
 
 AGAIN = 5000  # to the seed: patches that search the result begin elsewhere than those it was trained with
 
@@ -42,6 +47,8 @@ def run(settings: RepairSettings, folder: str, progress: Progress, enough: Enoug
     """
     began = time.perf_counter()
     before = read_report(settings.report, "--report")
+    report_digest = hashlib.sha256(Path(settings.report).read_bytes()).hexdigest()
+    settings = settings.model_copy(update={"budget": at_least(settings.budget, before)})
     triggers = planted(before, settings.weaknesses)
     progress("load", 0.0)
     intake = load(settings.scan)
@@ -50,6 +57,7 @@ def run(settings: RepairSettings, folder: str, progress: Progress, enough: Enoug
     check_name(settings.name, intake.subject.format, settings.arch)
     if intake.scannable.classifier.module is not None:
         check_copies(Path(settings.model), intake.scannable.classifier.module)
+    check_trainable(intake.scannable, intake.subject.format)
     check_classes(intake.scannable)
     check_images(lighter(intake.scannable), triggers)
     progress("load", 1.0)
@@ -70,7 +78,7 @@ def run(settings: RepairSettings, folder: str, progress: Progress, enough: Enoug
     held_out = subject.samples.part(subject.samples.held_out, subject.classifier.device)
     train = subject.samples.part(subject.samples.search, subject.classifier.device)
     progress("measure", 0.0)
-    accuracy = measure.accuracy(measure.right(subject.classifier, *held_out), measure.right(result, *held_out))
+    accuracy = _clean_accuracy(intake.scannable, result)
     effects = measure.effects(subject, result, triggers, train, held_out, settings.seed + AGAIN)
     relearn = _relearn(mended, train, held_out, settings.seed)
     progress("measure", 1.0)
@@ -79,8 +87,7 @@ def run(settings: RepairSettings, folder: str, progress: Progress, enough: Enoug
         tick = functools.partial(progress, "class distance")
         apart = distance(subject.classifier, result, *train, settings.seed, tick)
 
-    weaknesses = effects[alarms:] if settings.weaknesses else ()
-    reasons = shortcomings(accuracy, settings.max_accuracy_drop, after, effects[:alarms], weaknesses)
+    reasons = shortcomings(accuracy, settings.max_accuracy_drop, after, effects[:alarms], effects[alarms:])
     if reasons:
         path = set_aside(path)
         after = of_file(after, path)
@@ -104,7 +111,7 @@ def run(settings: RepairSettings, folder: str, progress: Progress, enough: Enoug
         summary=said,
         source=next(f for f in intake.subject.files if f.role == "model"),
         result=digest_of(path, "model"),
-        report_digest=hashlib.sha256(Path(settings.report).read_bytes()).hexdigest(),
+        report_digest=report_digest,
         accuracy=accuracy,
         triggers=effects,
         relearn=relearn,
@@ -125,6 +132,16 @@ def run(settings: RepairSettings, folder: str, progress: Progress, enough: Enoug
     )
 
 
+def _clean_accuracy(subject: Scannable, result: Classifier) -> Accuracy:
+    """On all held-out images, however many there are; triggers are tried on MOST_IMAGES of them."""
+    parts = [
+        subject.samples.part(rows, subject.classifier.device)
+        for rows in torch.split(subject.samples.held_out, MOST_IMAGES)
+    ]
+    before, after = (torch.cat([measure.right(c, *part) for part in parts]) for c in (subject.classifier, result))
+    return measure.accuracy(before, after)
+
+
 def attempt(
     subject: Scannable,
     before: Report,
@@ -138,6 +155,23 @@ def attempt(
     mended = mend(subject, before, triggers, settings, path, progress, enough)
     rescan = again(settings.scan, path, before.subject.preprocessing)
     return mended, scan(rescan, lambda stage, share: progress(f"scan {stage}", share))
+
+
+def at_least(budget: Budget, before: Report) -> Budget:
+    """The first scan's where that is larger: what a smaller one does not find proves nothing."""
+    names: tuple[Budget, ...] = get_args(Budget)
+    return next(name for name in reversed(names) if name in (budget, before.settings.get("budget")))
+
+
+def check_trainable(subject: Scannable, kind: str) -> None:
+    """CannotJudge for a TorchScript program that is read with its weights as constants: without its last softmax."""
+    own = subject.classifier.forward
+    script = kind == str(Format.TORCHSCRIPT) and isinstance(own, Presented)
+    if script and not any(parameter.is_floating_point() for parameter in own.network.parameters()):
+        raise CannotJudge(
+            "a TorchScript program that ends in a softmax, or was frozen, has no weights that can be trained here;"
+            " repair the model that it was made from"
+        )
 
 
 def check_classes(subject: Scannable) -> None:

@@ -25,7 +25,7 @@ def shortcomings(
 
     Args:
         alarms: the effects on the triggers that alarmed.
-        weaknesses: those on natural weaknesses, where these were to be unlearned too.
+        weaknesses: those on weaknesses that were unlearned as well, as hidden triggers or because that was asked for.
     """
     reasons = []
     if after.verdict is not Verdict.CLEAN:
@@ -41,12 +41,12 @@ def shortcomings(
             reasons.append(
                 f"beside {name}, a {each.strongest_kind} still works on {left.value:.0%} of the held-out images"
             )
-    for each in weaknesses:
-        if each.after.value > LEFT:
-            reasons.append(
-                f"the natural weakness of class {each.target.index} ({each.family}) still works on "
-                f"{each.after.value:.0%} of the held-out images"
-            )
+    for each in weaknesses:  # the strongest ones like them are natural, and stay
+        name = f"the weakness of class {each.target.index} ({each.family}), unlearned as well,"
+        if not each.before.n:
+            reasons.append(f"{name} could not be tried: no held-out image of its classes that the original gets right")
+        elif each.after.value > LEFT:
+            reasons.append(f"{name} still works on {each.after.value:.0%} of the held-out images")
     if too_much(accuracy, most_points):
         reasons.append(
             f"clean accuracy fell by {points(accuracy):.1f} points on {accuracy.before.n} held-out images "

@@ -21,6 +21,7 @@ from bdscan.onnx.write import write_model
 from bdscan.repair.outcome import REJECTED, SIDECAR
 
 MAX_DEPTH = 5
+ANCHORS = 3  # of the network's keys, to find what stands before all of them
 SUFFIXES = {".onnx": "ONNX", ".safetensors": "safetensors"} | dict.fromkeys((".pt", ".pth", ".ts", ".ckpt"), "PyTorch")
 MODULE = "PyTorch module"
 State = dict[str, Tensor]
@@ -67,6 +68,8 @@ def write_like(network: nn.Module, original: Path, path: Path) -> None:
     elif kind is Format.TORCHSCRIPT:
         assert isinstance(network, torch.jit.ScriptModule)
         network.save(str(path))
+        if any(tensor.is_cuda for tensor in network.state_dict().values()):  # plain `torch.jit.load` needs a GPU then
+            torch.jit.load(str(path), map_location="cpu").save(str(path))  # type: ignore[no-untyped-call]
     elif kind is Format.SAFETENSORS:
         with safetensors.safe_open(original, "pt") as file:
             metadata = file.metadata()
@@ -94,18 +97,36 @@ def _content(path: Path) -> Any:
 
 
 def _copies(content: Any, new: State, depth: int, seen: set[int], name: str = "") -> Iterator[str]:
-    """The names of mappings that hold at least half of the network's tensors, of the same shapes. `seen`: those that
-    were looked at already: a file can hold one in millions of places."""
+    """The names of mappings that hold at least half of the network's tensors, of the same shapes, and of lists of all
+    its weights (as averages keep them). `seen`: those that were looked at already: a file can hold one in millions of
+    places."""
     inner = content.state_dict() if isinstance(content, nn.Module) else content
-    if not isinstance(inner, Mapping) or depth > MAX_DEPTH or id(content) in seen:
+    if not isinstance(inner, Mapping | list | tuple) or depth > MAX_DEPTH or id(content) in seen:
         return
     seen.add(id(content))
-    tensors = {str(key): value for key, value in inner.items() if isinstance(value, Tensor)}
-    prefix = prefix_of(tensors, new) if 2 * len(tensors) >= len(new) else None
-    if prefix is not None and all(value.shape == new[key.removeprefix(prefix)].shape for key, value in tensors.items()):
+    if isinstance(inner, Mapping):
+        tensors = {str(key): value for key, value in inner.items() if isinstance(value, Tensor)}
+        for prefix in _prefixes(tensors, new):
+            same = sum(f"{prefix}{key}" in tensors and tensors[f"{prefix}{key}"].shape == new[key].shape for key in new)
+            if 2 * same >= len(new):
+                yield f"{name}.{prefix}".strip(".") if prefix else name
+    elif [getattr(value, "shape", None) for value in inner] in _weights(new):
         yield name
-    for key, value in inner.items():
+    for key, value in inner.items() if isinstance(inner, Mapping) else enumerate(inner):
         yield from _copies(value, new, depth + 1, seen, str(key))
+
+
+def _prefixes(old: Mapping[str, Tensor], new: State) -> list[str]:
+    """What may stand before the network's keys: what stands before its first ones."""
+    first = list(new)[:ANCHORS]
+    return sorted({key.removesuffix(name) for key in old for name in first if key == name or key.endswith(f".{name}")})
+
+
+def _weights(new: State) -> list[list[torch.Size]]:
+    """The shapes of all tensors in the network's order, and of the trained ones alone."""
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    trained = [value.shape for key, value in new.items() if not key.endswith(statistics)]
+    return [[value.shape for value in new.values()], trained]
 
 
 def _state(network: nn.Module) -> State:
