@@ -166,8 +166,9 @@ def at_least(budget: Budget, before: Report) -> Budget:
 def check_trainable(subject: Scannable, kind: str) -> None:
     """CannotJudge for a TorchScript program that is read with its weights as constants: without its last softmax."""
     own = subject.classifier.forward
-    script = kind == str(Format.TORCHSCRIPT) and isinstance(own, Presented)
-    if script and not any(parameter.is_floating_point() for parameter in own.network.parameters()):
+    if not isinstance(own, Presented) or kind != str(Format.TORCHSCRIPT):
+        return
+    if not any(parameter.is_floating_point() for parameter in own.network.parameters()):
         raise CannotJudge(
             "a TorchScript program that ends in a softmax, or was frozen, has no weights that can be trained here;"
             " repair the model that it was made from"
