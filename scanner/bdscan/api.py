@@ -151,6 +151,10 @@ def profile(
 
     check_files(settings)
     _need_file("--report", settings.report)
+    if (settings.trigger is None) != (settings.target is None):
+        raise UsageError("--trigger and --target: give both, the file and the class that it sends images to")
+    if settings.trigger is not None:
+        _need_file("--trigger", settings.trigger)
     if guard is not None:
         destination.check_for(settings, "--guard", guard, guard_may_write(guard))
     with profile_isolated(settings, progress or _quietly) as (result, private):

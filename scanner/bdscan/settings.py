@@ -66,12 +66,17 @@ class ProfileSettings(Settings):
 
     Attributes:
         report: the JSON report that names the triggers.
+        trigger: a file with a trigger of the user's own, to be profiled first; it sends images of the classes
+            `sources` (empty: all) to `target`.
         guard: file name, without a folder, of the guarded model; None: none is written.
         weaknesses: natural weaknesses too.
         max_accuracy_drop: points of clean accuracy that an advised transformation may cost.
     """
 
     report: str
+    trigger: str | None = None
+    target: int | None = Field(default=None, ge=0)
+    sources: tuple[int, ...] = ()
     guard: str | None = Field(default=None, pattern=r"^[^/\\\x00]{1,200}$")
     weaknesses: bool = False
     max_accuracy_drop: float = Field(default=2.0, ge=0, le=100)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bdscan.mitigate.outcome import Profile
 
 STDOUT = "-"
-HELP = """Profile the triggers that a scan recovered, and advise an input transformation against them.
+HELP = """Profile the triggers that a scan recovered, or one of your own, and advise a transformation against them.
 
 Each trigger is moved, resized, faded and recoloured, and clean and stamped images are flipped, shrunk, blurred,
 compressed and so on before the model sees them: success of the trigger and clean accuracy side by side, on held-out
@@ -27,6 +27,7 @@ Examples:
   bdscan scan model.onnx --samples images/ -o report.json
   bdscan profile model.onnx --report report.json --samples images/ -o profile.json --html profile.html
   bdscan profile model.onnx --report report.json --samples images/ --guard guarded.onnx
+  bdscan profile model.onnx --report report.json --samples images/ --trigger sticker.png --target 7
 
 \b
 Exit codes:
@@ -45,6 +46,18 @@ def profile(
         str, typer.Option(metavar="PATH", help="Clean images, as for `bdscan scan`.", show_default=False)
     ],
     arch: given.Arch = None,
+    trigger: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="A trigger of your own: a picture with transparency, or .npz with pattern and mask."
+        ),
+    ] = None,
+    target: Annotated[
+        int | None, typer.Option(metavar="CLASS", help="The class that it sends images to, by its number from 0.")
+    ] = None,
+    source: Annotated[
+        list[int] | None, typer.Option(metavar="CLASS", help="A class that it works on; repeats. None: all.")
+    ] = None,
     output: Annotated[
         str | None, typer.Option("-o", "--output", metavar="FILE", help="Write the profile as JSON; - is stdout.")
     ] = None,
@@ -91,11 +104,14 @@ def profile(
             time_limit=time_limit,
             require_sandbox=require_sandbox,
             report=report,
+            trigger=trigger,
+            target=target,
+            sources=tuple(source or ()),
             guard=None if guard is None else file_name("--guard", guard),
             weaknesses=weaknesses,
             max_accuracy_drop=max_accuracy_drop,
         )
-        inputs = [model, samples, report, *([labels] if labels else [])]
+        inputs = [model, samples, report, *(file for file in (labels, trigger) if file)]
         _check({"-o": output, "--html": html, "--guard": guard}, inputs)
         with progress.shown(quiet, [model]) as shown:
             result, written = api.profile(settings, guard, shown.watch(0))

@@ -66,6 +66,8 @@ def _named(settings: Settings) -> Iterator[str]:
     yield from (file for file in (settings.labels, settings.calibration, *settings.rules) if file is not None)
     if isinstance(settings, RepairSettings | ProfileSettings):
         yield settings.report
+    if isinstance(settings, ProfileSettings) and settings.trigger is not None:
+        yield settings.trigger
     yield settings.samples
     if os.path.isdir(settings.samples):
         yield from linked_images(settings.samples)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from bdscan.detectors.wilson import wilson
 from bdscan.formats.text import percent
+from bdscan.mitigate.given import GIVEN
 from bdscan.mitigate.outcome import Advice, Choice, Effect
 from bdscan.mitigate.words import rate
 from bdscan.repair.outcome import Rate
@@ -18,7 +19,7 @@ ADAPTIVE = (
     "measured here, not for others in the same model."
 )
 STAND_IN = (
-    "The triggers are those that a scan recovered. They stand in for the attacker's own, which may be larger and "
+    "The scan's triggers are what it recovered. They stand in for the attacker's own, which may be larger and "
     "survive more."
 )
 SUBSTITUTE = (
@@ -26,7 +27,7 @@ SUBSTITUTE = (
     "say little about the attacker's own: on a test model with a blended picture the advice lowered the recovered tone "
     "change from 100 % to 0 %, and the picture still worked on 97 %."
 )
-FAITHFUL = "sparse"  # few pixels: what is found is near the trigger's own place and kind
+FAITHFUL = {"sparse", GIVEN}  # few pixels: what is found is near the trigger's own place and kind
 NOT_A_REPAIR = (
     "The backdoor stays in the weights. Where the model can be changed, `bdscan repair` or a retraining comes first."
 )
@@ -54,7 +55,7 @@ def advise(
         summary=_summary(best, guard, effects, before, most_points),
         best=chosen[best.text] if best else None,
         guard=chosen[guard.text] if guard else None,
-        warnings=(*_substitutes(families), ADAPTIVE, STAND_IN, NOT_A_REPAIR, *_rough(best, effects)),
+        warnings=(*_substitutes(families), ADAPTIVE, *_stand_in(families), NOT_A_REPAIR, *_rough(best, effects)),
     )
 
 
@@ -103,8 +104,12 @@ def told(effect: Effect, before: Rate) -> str:
 
 
 def _substitutes(families: Sequence[str]) -> tuple[str, ...]:
-    others = ", ".join(sorted(set(families) - {FAITHFUL}))
+    others = ", ".join(sorted(set(families) - FAITHFUL))
     return (SUBSTITUTE.format(families=others),) if others else ()
+
+
+def _stand_in(families: Sequence[str]) -> tuple[str, ...]:
+    return () if set(families) == {GIVEN} else (STAND_IN,)
 
 
 def _rough(best: Effect | None, effects: Sequence[Effect]) -> tuple[str, ...]:

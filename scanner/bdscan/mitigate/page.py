@@ -37,8 +37,8 @@ def choices(profile: Profile) -> tuple[Choice, ...]:
 def curves(trigger: TriggerProfile) -> tuple[Curve, ...]:
     """Success over opacity and over size."""
     return (
-        _curve("Opacity", "opacity, 1 as recovered", trigger.opacity),
-        _curve("Size", "width and height, 1 as recovered", trigger.size),
+        _curve("Opacity", "opacity, 1 as it is", trigger.opacity),
+        _curve("Size", "width and height, 1 as it is", trigger.size),
     )
 
 

@@ -14,6 +14,7 @@ from bdscan.intake.classifier import Scannable
 from bdscan.intake.load import Intake, load
 from bdscan.mitigate.advice import advise
 from bdscan.mitigate.catalogue import Transformation, transformations
+from bdscan.mitigate.given import given_trigger
 from bdscan.mitigate.guard import check_name, write_guard
 from bdscan.mitigate.outcome import Effect, Guard, Profile
 from bdscan.mitigate.profile import Images, effect, images_of, profile_trigger
@@ -33,13 +34,14 @@ def run(settings: ProfileSettings, folder: str, progress: Progress) -> Profile:
     """Profile the model; a guarded one lies in `folder` under `settings.guard`, if it was asked for and one helps.
 
     Raises:
-        UsageError: the report names no trigger, or is not of this model.
+        UsageError: no trigger is given and the report names none, the given one cannot be used, or the report is not
+            of this model.
         CannotJudge: the model cannot be loaded. Where only its guarded form cannot be written, or does not compute the
             same, the profile says so.
     """
     began = time.perf_counter()
     report = read_report(settings.report, "--report")
-    triggers, left_out = _triggers(report, settings.weaknesses)
+    recovered = _recovered(report, settings)
     progress("load", 0.0)
     intake = load(settings.scan)
     if intake.subject.digest != report.subject.digest:
@@ -48,6 +50,10 @@ def run(settings: ProfileSettings, folder: str, progress: Progress) -> Profile:
     if settings.guard is not None:
         check_name(settings.guard, intake.subject.format)
     subject = intake.scannable
+    own = _given(settings, subject)
+    triggers = (*own, *recovered)[:MOST_TRIGGERS]
+    more = len(own) + len(recovered) - MOST_TRIGGERS
+    left_out = (f"{more} more triggers of the report",) if more > 0 else ()
     held_out, search = (_part(subject, which, IMAGES[settings.budget]) for which in ("held_out", "search"))
     profiles = []
     for i, trigger in enumerate(triggers):
@@ -88,20 +94,29 @@ def run(settings: ProfileSettings, folder: str, progress: Progress) -> Profile:
             "threads": settings.threads,
             "budget": settings.budget,
             "weaknesses": settings.weaknesses,
+            "trigger": settings.trigger,
+            "trigger_sha256": settings.trigger and hashlib.sha256(Path(settings.trigger).read_bytes()).hexdigest(),
             "max_accuracy_drop": settings.max_accuracy_drop,
         },
         seconds=round(time.perf_counter() - began, 3),
     )
 
 
-def _triggers(report: Report, weaknesses: bool) -> tuple[tuple[Planted, ...], tuple[str, ...]]:
-    """At most `MOST_TRIGGERS`, and what is said of the others."""
-    found = named(report, weaknesses)
-    if not found:
-        hint = "; --weaknesses profiles natural weaknesses as well" if not weaknesses and named(report, True) else ""
+def _recovered(report: Report, settings: ProfileSettings) -> tuple[Planted, ...]:
+    """The report's. UsageError where it has none and no other trigger is given."""
+    found = named(report, settings.weaknesses)
+    if not found and settings.trigger is None:
+        natural = not settings.weaknesses and bool(named(report, True))
+        hint = "; --weaknesses profiles natural weaknesses as well" if natural else ""
         raise UsageError(f"--report: it names no trigger to profile{hint}")
-    more = len(found) - MOST_TRIGGERS
-    return found[:MOST_TRIGGERS], (f"{more} more triggers of the report",) if more > 0 else ()
+    return found
+
+
+def _given(settings: ProfileSettings, subject: Scannable) -> tuple[Planted, ...]:
+    if settings.trigger is None or settings.target is None:
+        return ()
+    shape, classes = subject.classifier.shape, len(subject.classifier.classes)
+    return (given_trigger(settings.trigger, settings.target, settings.sources, shape, classes),)
 
 
 def _part(subject: Scannable, which: str, most: int) -> Images:
