@@ -154,7 +154,10 @@ def test_the_page_shows_ours_the_baselines_and_what_could_not_be_repaired() -> N
         "| a | **bdscan repair** | 2 | 90.0 | 89.0 | 1.0 | 100.0 | 1.0 | 4.0 | 1.0 | 80.0 | 0.980 | repaired | 12 |"
         in text
     )
-    assert "0.1 | 99.99, 99.23" in text
+    assert "Beside P4" not in text
+    table_3 = page({**made, "rows": [{**rows[0], "name": "mnist-badnets"}]})
+    row = "| MNIST, BadNets | 100.00 | 0.10 | 99.99 | 99.23 | mnist-badnets | 100.00 | 1.00 | 90.00 | 89.00 |"
+    assert row in table_3
     assert "no convolution" in text
     assert "`b`: nothing to unlearn" in text
     assert "- `a`: Class 3 alarms." in text

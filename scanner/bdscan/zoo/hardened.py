@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from bdscan import api
@@ -24,13 +25,15 @@ Row = dict[str, Any]
 IMAGES = 2000
 TEXT = """\
 `bdscan repair --weaknesses`, from file to file, on clean networks: the most exposed labels that the scan reports are
-unlearned. Class distance is the mean size in pixels of the smallest trigger from one class to another, of the same
-pairs, images and start before and after (P1, L.1); "increase" is the mean of the pairs' own (eq. 12). Accuracy is on
-{n} test images at most that neither scan nor repair saw. P1's own table 2 trains for longer on the whole training set.
+unlearned. "Their success" is on held-out images, the mean over them; P4 (V.D) tells 0.11 % after a repair on MNIST
+and 0.26 % on GTSRB. Class distance is the mean size in pixels of the smallest trigger from one class to another, of
+the same pairs, images and start before and after (P1, L.1); "increase" is the mean of the pairs' own (eq. 12).
+Accuracy is on {n} test images at most that neither scan nor repair saw. P1's own table 2 trains for longer on the
+whole training set.
 """
 HEADER = (
-    "network", "scan", "weaknesses", "clean accuracy before", "after", "points lost", "pairs", "class distance before",
-    "after", "increase", "outcome", "command, s",
+    "network", "scan", "weaknesses", "their success before", "after", "clean accuracy before", "after", "points lost",
+    "pairs", "class distance before", "after", "increase", "outcome", "command, s",
 )  # fmt: skip
 
 
@@ -50,6 +53,7 @@ def harden_one(model: ModelFolder, clean: CleanImages, threads: int) -> Row:
             repair, again = repaired(row, settings, report, scratch, weaknesses=True)
         except (UsageError, CannotJudge) as error:
             return {**row, "note": without_folders(str(error))[:300]}
+        row["success"] = [fmean(getattr(each, when).value for each in repair.triggers) for when in ("before", "after")]
         row["distance"] = None if repair.distance is None else repair.distance.model_dump()
         with deterministic(settings):
             for when, which in (("before", settings), ("after", again)):
@@ -79,6 +83,7 @@ def _line(row: Row) -> tuple[object, ...]:
         row["name"],
         row["verdict"],
         row["weaknesses"],
+        *(f"{100 * share:.1f}" for share in row["success"]),
         number(100 * row["before"], 1),
         number(100 * row["after"], 1),
         number(100 * (row["before"] - row["after"]), 1),

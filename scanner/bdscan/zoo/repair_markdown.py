@@ -13,7 +13,7 @@ from bdscan.zoo.record import markdown_table, number
 Row = dict[str, Any]
 HEADER = (
     "network", "method", "seeds", "clean accuracy before", "after", "points lost", "true ASR before", "after",
-    "worst", "unstamped", "RA", "nDER", "outcome", "command, s", "P4: ASR after", "P4: accuracy before, after",
+    "worst", "unstamped", "RA", "nDER", "outcome", "command, s",
 )  # fmt: skip
 TEXT = """\
 Accuracy, ASR and RA are percentages on {n} test images at most that neither scan nor repair saw; several triggers in
@@ -23,6 +23,14 @@ ASR of any trigger and seed. The first seed is the command itself, from file to 
 and seconds, on the CPU; on a GPU nothing was measured. "Unstamped" is the share of the same images that go to the
 target without any trigger, after the repair: ASR cannot fall below it. RA is the share of stamped images that keep
 their own class; nDER is P2's equation 1. The baselines get the same images, steps and seeds.
+"""
+P4_HEADER = (
+    "P4", "ASR before", "after", "accuracy before", "after",
+    "our network", "ASR before", "after", "accuracy before", "after",
+)  # fmt: skip
+BESIDE = """\
+P4's table III and figure 9, in percent, with the network of ours that is nearest: other training, triggers and, for
+CASSOCK and HCB, other data than its.
 """
 FURTHER = "The scan of a first result still alarmed on these, so what it names was unlearned as well, with all seeds:\n"
 OTHERS = "Made with another version of the repair: {names}.\n"
@@ -50,6 +58,7 @@ def page(table: dict[str, Any]) -> str:
             f"`{table['command']}`, {table['date']}, bdscan {table['version']}, torch {table['torch']}, "
             f"{table['threads']} threads of {table['cores']}, {table['cpu']}.\n",
             *([about, markdown_table(HEADER, lines)] if lines else []),
+            *_beside_p4(rows),
             *([OTHERS.format(names=", ".join(others))] if others else []),
             *([FURTHER, "".join(further)] if further else []),
             *(["## Not repaired\n", "".join(notes)] if notes else []),
@@ -73,14 +82,11 @@ def _lines(row: Row) -> list[tuple[object, ...]]:
     for name, found in {"bdscan repair": row.get("ours"), **row.get("baselines", {})}.items():
         if not isinstance(found, list):
             words = found or row.get("note") or "–"
-            lines.append(
-                (row["name"], name, None, start[0], None, None, start[1], *(None,) * 5, words, None, None, None)
-            )
+            lines.append((row["name"], name, None, start[0], None, None, start[1], *(None,) * 5, words, None))
             continue
         own = name == "bdscan repair"
         accuracy = statistics.fmean(each["accuracy"] for each in found)
         rates = [statistics.fmean(each["asr"]) for each in found]
-        paper = p4.REPAIR.get((row["data"], row["attack"])) if own else None
         lines.append(
             (
                 row["name"],
@@ -97,11 +103,28 @@ def _lines(row: Row) -> list[tuple[object, ...]]:
                 number(statistics.fmean(each["nder"] for each in found), 3),
                 row.get("outcome") if own else None,
                 number(row.get("command_seconds"), 0) if own else None,
-                None if paper is None else f"{paper[0]:g}",
-                None if paper is None else f"{paper[1]:g}, {paper[2]:g}",
             )
         )
     return lines
+
+
+def _beside_p4(rows: list[Row]) -> list[str]:
+    """P4's table III, row by row, with our networks; nothing where none of them is in the table."""
+    known = {row["name"]: row for row in rows if isinstance(row.get("ours"), list)}
+    lines = []
+    for name, of, asr, accuracy, left, kept in p4.REPAIR:
+        if name in known:
+            before, found = known[name]["before"], known[name]["ours"]
+            lines.append(
+                (
+                    *(of, number(asr, 2), left, number(accuracy, 2), number(kept, 2), name),
+                    number(100 * statistics.fmean(before["asr"]), 2),
+                    number(100 * statistics.fmean(statistics.fmean(each["asr"]) for each in found), 2),
+                    number(100 * before["accuracy"], 2),
+                    number(100 * statistics.fmean(each["accuracy"] for each in found), 2),
+                )
+            )
+    return ["## Beside P4\n", BESIDE, markdown_table(P4_HEADER, lines)] if lines else []
 
 
 def _percent(share: float) -> str:
