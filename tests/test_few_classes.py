@@ -58,8 +58,10 @@ def test_of_five_to_seven_classes_only_what_is_beyond_their_references_counts():
     assert folders == dict.fromkeys((2, 4), "few-classes") | dict.fromkeys((5, 7), "several-classes") | {8: rules.name}
     alarms = [finding for finding in sample.backdoor().findings if not finding.weakness]
     assert any(finding.target for finding in alarms)
-    assert beyond(alarms, LEVEL) == alarms
-    natural = beyond(alarms, 0.2)
+    known = {finding.rule for finding in alarms}
+    assert beyond(alarms, LEVEL, known) == alarms
+    assert beyond(alarms, 0.2, set()) == alarms, "rules of the user's own have no references"
+    natural = beyond(alarms, 0.2, known)
     for finding, before in zip(natural, alarms, strict=True):
         if before.target is None:
             assert finding == before, "what is about the whole model is no comparison of labels"
@@ -101,10 +103,13 @@ def scan(folder: Path, name: str, **options) -> Report:
 
 
 def test_a_planted_patch_among_six_classes_alarms_where_it_is_beyond_their_references(tmp_path, monkeypatch):
+    """With a rule of the user's own beside the built-in ones too: it is about something else."""
     planted(tmp_path, "0,1,3,4,7,9", 2)
-    for p, verdict in ((LEVEL, "backdoor"), (0.3, "clean")):
+    other = (resource("rules") / "10-triggers.toml").read_text().split("[[rule]]")[1].replace("BD101", "MY001")
+    (tmp_path / "own.toml").write_text(f"version = 1\n[[rule]]{other}")
+    for p, verdict, own in ((LEVEL, "backdoor", ()), (0.3, "clean", ()), (0.3, "clean", (str(tmp_path / "own.toml"),))):
         monkeypatch.setattr(References, "rank", lambda self, score, families=None, p=p: p)
-        report = scan(tmp_path, "patch")
+        report = scan(tmp_path, "patch", rules=own)
         assert report.verdict == verdict
         assert report.calibration.name == "five to seven classes"
         found = [finding for finding in report.findings if finding.rule == "BD101"]

@@ -66,6 +66,13 @@ def test_with_steps_alone_the_verdict_is_inconclusive_and_all_other_stages_show_
     assert {s.detector for s in result.statistics} == {"steps"}
 
 
+def test_where_nothing_was_searched_for_there_is_no_p_value(fixtures_dir: Path) -> None:
+    result = scan(fixtures_dir, "sig.onnx", detectors=("graph",), budget="standard")
+    assert result.score is not None
+    assert result.p_value is None
+    assert "could not be looked for here" in significance(result)
+
+
 def test_a_report_is_valid_by_the_published_schema_and_reads_back(fixtures_dir: Path) -> None:
     result = scan(fixtures_dir, detectors=(*CHEAP, "inversion.sparse"))
     text = result.model_dump_json()

@@ -8,7 +8,7 @@ clean networks alarm. So an alarm counts only where its score is beyond those of
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 
 from bdscan.report import Finding, Severity
@@ -32,12 +32,12 @@ def is_several(outputs: int) -> bool:
     return outputs < SEVERAL
 
 
-def beyond(findings: Iterable[Finding], p: float) -> list[Finding]:
-    """The findings where a share `p` of clean networks of as few classes score as high: above LEVEL, triggers are
-    natural."""
+def beyond(findings: Iterable[Finding], p: float, rules: Container[str]) -> list[Finding]:
+    """The findings where a share `p` of clean networks of as few classes score as high by `rules` (their ids): above
+    LEVEL, triggers that these found are natural."""
     return [
         finding
-        if p <= LEVEL or finding.weakness or finding.target is None
+        if p <= LEVEL or finding.weakness or finding.target is None or finding.rule not in rules
         else finding.model_copy(
             update={
                 "weakness": True,

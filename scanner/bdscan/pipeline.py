@@ -89,10 +89,15 @@ def run(settings: Settings, progress: Progress) -> report.Report:
     used = describe_rules(resource("rules"), settings.rules, few_classes=few)
     statistics = tuple(s for m in story.measured.values() for s in m.statistics)
     near = margins(rules, story.confirmed, confirming.candidates(), statistics)
-    if not few and not used.own and is_several(len(subject.classifier.classes)):
+    if any(name != report.COMPARISON for name in lacking):
+        ran = {stage.name for stage in story.stages if stage.outcome == "measured"}
+        asked = families_of(detector for detector in detectors if detector.about.name in ran)
+    if not few and is_several(len(subject.classifier.classes)):
         shipped = load_references(held_to(resource("rules"), len(subject.classifier.classes), few))
         judges = own if own is not None and own.decides(LEVEL, settings.budget, used.sha256) else shipped
-        findings = beyond(findings, judges.rank(score(near) or 0.0, asked))
+        known = load_rules(resource("rules"))  # the user's own rules have no references
+        by_these = score(margins(known, story.confirmed, confirming.candidates(), statistics)) or 0.0
+        findings = beyond(findings, judges.rank(by_these, asked), {rule.id for rule in known})
     verdict = decide(findings, could_look=not lacking)
     statistics += tuple(margin_statistic(subject, found, value) for found, value in near.items())
     statistics += tuple(s for c in story.confirmed for s in confirmation_statistics(subject, c))
@@ -104,7 +109,7 @@ def run(settings: Settings, progress: Progress) -> report.Report:
         summary=summarise(verdict, findings, lacking),
         score=score(near),
         p_value=None
-        if against is Compared.NOTHING
+        if against is Compared.NOTHING or (asked is not None and not asked & {*FAMILIES, "pair"})
         else references.p_value(score(near), settings.budget, asked, used.sha256),
         subject=intake.subject,
         samples=intake.samples,

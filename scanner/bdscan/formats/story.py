@@ -196,6 +196,8 @@ def significance(report: Report) -> str:
         return "no p-value: the samples are of too few classes"
     if report.score is None:
         return "no p-value: nothing was measured that the reference models could be compared in"
+    if report.p_value is None and report.lacking:
+        return "no p-value: what the reference models were searched for could not be looked for here"
     if report.p_value is None:
         return "no p-value: the reference models were scanned at another budget or by other rules"
     return f"p = {number(report.p_value)}: the share of clean reference models that look at least this suspicious"
