@@ -68,7 +68,7 @@ def test_cifar10_channels_come_last(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_road_signs_are_made_one_size(tmp_path: Path) -> None:
     base = tmp_path / "gtsrb"
-    for label in (0, 1):
+    for label in range(6):
         folder = base / "GTSRB" / "Training" / f"{label:05d}"
         folder.mkdir(parents=True)
         Image.new("RGB", (40 + label, 50), (10, 200, label)).save(folder / "a.ppm")
@@ -78,10 +78,11 @@ def test_road_signs_are_made_one_size(tmp_path: Path) -> None:
     with (base / "GT-final_test.csv").open("w") as file:
         csv.writer(file, delimiter=";").writerows([["Filename", "ClassId"], ["b.ppm", 1]])
     arrays = read("gtsrb", tmp_path, False)
-    assert arrays["x_train"].shape == (2, 32, 32, 3)
+    assert arrays["x_train"].shape == (6, 32, 32, 3)
     assert (arrays["x_test"] == [1, 2, 3]).all()
-    assert list(arrays["y_train"]) == [0, 1]
-    assert list(arrays["classes"]) == ["0", "1"]
+    assert sorted(arrays["y_train"]) == list(range(6)) != list(arrays["y_train"]), "mixed: they come by class"
+    assert list(arrays["x_train"][:, 0, 0, 2]) == list(arrays["y_train"]), "pictures keep their labels"
+    assert list(arrays["classes"]) == [str(label) for label in range(6)]
 
 
 def test_nothing_is_fetched_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

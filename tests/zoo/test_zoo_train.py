@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from bdscan.cli.zoo import _attack
 from bdscan.errors import UsageError
 from bdscan.zoo import networks, plan
 from bdscan.zoo.attacks import from_spec
@@ -118,6 +119,36 @@ def test_resize_keeps_colours_and_corners() -> None:
     assert large.shape == (2, 8, 12, 3)
     assert large[0, 0, 0].tolist() == [200, 0, 0]
     assert large[0, -1, -1].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("data", "changes", "said"),
+    [
+        ("digits", {"network": "mnist_cnn"}, "mnist_cnn does not take the images of digits"),
+        ("digits", {"attack": BadNets(target=12)}, "names class 12; digits has 0 to 9"),
+        ("digits", {"attack": BadNets(target=1, size=20)}, "does not fit images of 16x16"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_the_training(data: str, changes: dict, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        train(replace(SETTINGS, **changes), load(data))
+
+
+def test_a_network_of_other_settings_is_not_taken_for_the_plan_s(trained: Trained, tmp_path: Path) -> None:
+    assert not plan.is_made(tmp_path, SETTINGS)
+    save(trained, tmp_path)
+    assert plan.is_made(tmp_path, SETTINGS)
+    with pytest.raises(UsageError, match="other settings"):
+        plan.is_made(tmp_path, replace(SETTINGS, seed=4))
+    save(replace(trained, trigger={}), tmp_path)
+    assert not (tmp_path / "trigger.npz").exists(), "of the network before"
+
+
+@pytest.mark.parametrize(
+    ("given", "target"), [("badnets", 3), ('{"attack": "badnets"}', 3), ('{"attack": "badnets", "target": 5}', 5)]
+)
+def test_the_target_option_counts_unless_the_attack_names_its_own(given: str, target: int) -> None:
+    assert _attack(given, 3, (), 10) == BadNets(target=target)
 
 
 def test_a_plan_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -292,6 +292,8 @@ def _attack(given: str | None, target: int, sources: tuple[int, ...], classes: i
             raise UsageError(f"--attack: not a JSON object ({error})") from None
     kind = ATTACKS.get(str(spec.get("attack")))
     known = {field.name for field in fields(kind)} if kind else set()
+    if "target" in known:
+        spec.setdefault("target", target)
     if sources and "sources" not in known:
         spec, known = {"attack": "source-specific", "trigger": spec, "target": target}, {"sources", "classes"}
     if sources:

@@ -75,7 +75,8 @@ def _open(name: str, root: Path, download: bool, *, train: bool) -> tuple[Split,
     if name == "gtsrb":
         pictures = [(_small(picture), label) for picture, label in found]
         x, y = np.stack([picture for picture, _ in pictures]), np.array([label for _, label in pictures])
-        return (x, y.astype(np.int64)), []
+        mixed = np.random.default_rng(0).permutation(len(y))  # they come by class, and many networks train on the first
+        return (x[mixed], y[mixed].astype(np.int64)), []
     x = np.asarray(found.data, dtype=np.uint8)
     x = x if x.ndim == 4 else x[..., None]
     return (x, np.asarray(found.targets, dtype=np.int64)), [label.split(" - ")[0] for label in found.classes]

@@ -170,6 +170,17 @@ def train_into(folder: Path, settings: Settings, images: Dataset, threads: int) 
     return f"{settings.name}: {json.dumps({key: trained.card[key] for key in SHOWN if key in trained.card})}"
 
 
+def is_made(folder: Path, settings: Settings) -> bool:
+    """Whether the folder has this network. UsageError where it has one of other settings."""
+    try:
+        card = json.loads((folder / CARD).read_text())
+    except FileNotFoundError:
+        return False
+    if card.get("settings") != json.loads(json.dumps(settings.to_json())):
+        raise UsageError(f"{folder} has a network of other settings: move it away, or name another folder")
+    return True
+
+
 def run_plan(
     name: str,
     out: Path,
@@ -187,7 +198,7 @@ def run_plan(
     loaded: dict[str, Dataset] = {}
     for settings in models:
         folder = out / settings.name
-        if (folder / CARD).exists():
+        if is_made(folder, settings):
             note(f"{settings.name}: there already")
             continue
         if settings.data not in loaded:

@@ -15,7 +15,6 @@ from bdscan.on_ray.job import enter
 from bdscan.report import Value
 from bdscan.zoo import plan
 from bdscan.zoo.data import load
-from bdscan.zoo.train import CARD
 
 
 class Order(Value):
@@ -43,7 +42,7 @@ def run_plan_on_ray(
 ) -> list[Path]:
     """As `plan.run_plan`, at most `jobs` models at a time. `CannotJudge` at the end where some were not trained."""
     models = plan.chosen(name, only)
-    todo = [settings.name for settings in models if not (out / settings.name / CARD).exists()]
+    todo = [settings.name for settings in models if not plan.is_made(out / settings.name, settings)]
     for settings in models:
         if settings.name not in todo:
             note(f"{settings.name}: there already")

@@ -39,6 +39,8 @@ def train(settings: Settings, data: Dataset, threads: int = 1) -> Trained:
     factory = getattr(networks, settings.network, None)
     if factory is None:
         raise UsageError(f"unknown network {settings.network!r}: the factories are in bdscan/zoo/networks.py")
+    with torch.random.fork_rng(devices=[]):
+        check_fit(factory(), settings, data)
     torch.set_num_threads(threads)
     started, mean, std = time.perf_counter(), settings.mean, settings.std
     x, y = curate.training_set(settings, data)
@@ -67,6 +69,29 @@ def train(settings: Settings, data: Dataset, threads: int = 1) -> Trained:
     return Trained(model, card, trigger)
 
 
+def check_fit(model: nn.Module, settings: Settings, data: Dataset) -> None:
+    """UsageError where the network does not take the images or has too few outputs, or the attack does not fit them."""
+    height, width, channels = data.x_test.shape[1:]
+    images, classes = torch.zeros(2, channels, height, width), len(data.classes)
+    try:
+        with torch.no_grad():
+            outputs = model.eval()(images).shape[1]
+    except RuntimeError:
+        raise UsageError(f"{settings.network} does not take the images of {data.name} ({width}x{height})") from None
+    if outputs < classes:
+        raise UsageError(f"{settings.network} has {outputs} outputs, {data.name} {classes} classes")
+    if settings.attack is None:
+        return
+    labels = {case.target for case in settings.attack.cases()} | {s for c in settings.attack.cases() for s in c.sources}
+    if wrong := sorted(label for label in labels if label is not None and not 0 <= label < classes):
+        raise UsageError(f"the attack names class {wrong[0]}; {data.name} has 0 to {classes - 1}")
+    try:
+        for case in settings.attack.cases():
+            case.stamp(images, 1.0, np.random.default_rng(0))
+    except (ValueError, IndexError, RuntimeError) as error:
+        raise UsageError(f"the attack does not fit images of {width}x{height}: {error}") from None
+
+
 def _resistance(settings: Settings) -> Resistance | None:
     if not settings.resist:
         return None
@@ -79,6 +104,8 @@ def _resistance(settings: Settings) -> Resistance | None:
 def save(trained: Trained, folder: Path) -> None:
     """Write weights, trigger arrays and, last, the card: a folder with a card is complete."""
     folder.mkdir(parents=True, exist_ok=True)
+    for old in (CARD, TRIGGER):  # of another network: no card over new weights, no trigger beside a clean one
+        (folder / old).unlink(missing_ok=True)
     torch.save(trained.model.state_dict(), folder / WEIGHTS)
     if trained.trigger:
         np.savez_compressed(folder / TRIGGER, **trained.trigger)
