@@ -205,6 +205,12 @@ def test_reports_of_a_users_own_clean_models_are_references_too(tmp_path: Path, 
     calibrate.run([tmp_path / "ours.json"], tmp_path / "calibration" / "x.json", name="mine", command="c")
     (one,) = load_references(tmp_path).models
     assert (one.score, one.classes, one.input_shape) == (0.25, 10, (1, 16, 16))
+    assert load_references(tmp_path).per_class == min(whole.samples.per_class) == 10
+    fewer = whole.samples.model_copy(update={"per_class": (4,) * 10})
+    (tmp_path / "other.json").write_text(whole.model_copy(update={"samples": fewer}).model_dump_json())
+    with pytest.raises(UsageError, match="images a class"):
+        both = [tmp_path / "ours.json", tmp_path / "other.json"]
+        calibrate.run(both, tmp_path / "x.json", name="mine", command="c")
 
 
 @pytest.mark.parametrize(
@@ -215,7 +221,7 @@ def test_reports_of_a_users_own_clean_models_are_references_too(tmp_path: Path, 
         (row("ref-clean-9", "inconclusive", 0.05), "not wholly scanned"),
         (row("ref-clean-9", "clean", 0.1, made=MADE | {"rules": "f" * 64}), "or rules"),
         (row("ref-clean-9", "clean", 0.1, made=MADE | {"budget": "quick"}), "differ in budget"),
-        (row("ref-clean-9", "clean", 0.1, made=MADE | {"per_class": 2}), "differ in budget"),
+        (row("ref-clean-9", "clean", 0.1, made=MADE | {"per_class": 2}), "different numbers of images a class"),
     ],
 )
 def test_what_cannot_be_a_reference_is_refused_and_not_left_out(tmp_path: Path, bad: dict, said: str) -> None:

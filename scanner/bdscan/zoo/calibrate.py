@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from bdscan.saved import read_report
 from bdscan.zoo.evaluate_parts import margins
 from bdscan.zoo.record import write_json
 from bdscan.zoo.scan_table import ALARMS
-from bdscan.zoo.survey import Row, read, statistics
+from bdscan.zoo.survey import Row, read
+from bdscan.zoo.survey import statistics as measured
 
 
 def run(
@@ -24,8 +26,9 @@ def run(
     With a `level`, where an alarm is to count only beyond references, that of one counts as false only where no more
     than this share of all the others score as high.
 
-    Raises UsageError where a network is not clean, a scan ended with an error, or scans differ in budget or seed: a
-    reference that is left out because it looked bad would make the rates better than they are.
+    Raises UsageError where a network is not clean, a scan ended with an error, or scans differ in budget, seed, rules,
+    or twofold in images a class: a reference that is left out because it looked bad would make the rates better
+    than they are.
     """
     rows = _rows(files)
     if not rows:
@@ -37,10 +40,14 @@ def run(
             raise UsageError(f"{row['name']} has no score ({row['verdict']}): scan it again")
         if row["verdict"] == "inconclusive" and row.get("lacking") != [COMPARISON]:
             raise UsageError(f"{row['name']} was not wholly scanned: its score would be too low")
-    kinds = {tuple(row["made"].get(key) for key in ("budget", "seed", "per_class", "rules")) for row in rows}
+    kinds = {tuple(row["made"].get(key) for key in ("budget", "seed", "rules")) for row in rows}
     if len(kinds) != 1:
-        raise UsageError("the scans differ in budget, seed, images a class or rules; references need one of each")
-    ((budget, seed, per_class, rules),) = kinds
+        raise UsageError("the scans differ in budget, seed or rules; references need one of each")
+    ((budget, seed, rules),) = kinds
+    given = [row["made"].get("per_class") for row in rows]
+    known = [count for count in given if count is not None]
+    if known and (len(known) != len(given) or max(known) > 2 * min(known)):
+        raise UsageError("the scans were given too different numbers of images a class; references need about the same")
     models = [_model(row) for row in rows]
     if level is not None:
         for model in models:
@@ -52,7 +59,7 @@ def run(
         "command": command,
         "budget": budget,
         "seed": seed,
-        "per_class": per_class,
+        "per_class": min(known, default=None),
         "rules": rules,
         "dates": sorted({row["made"]["date"] for row in rows}),
         "versions": sorted({f"bdscan {row['made']['version']}" for row in rows}),
@@ -86,6 +93,7 @@ def _of_report(path: Path) -> Row:
         "clean_accuracy": {"value": report.subject.clean_accuracy},
         "settings": {},
         "made": {
+            "per_class": statistics.median_low([count for count in report.samples.per_class if count]),
             "budget": report.settings["budget"],
             "seed": report.settings["seed"],
             "rules": report.rules.sha256 if report.rules else None,
@@ -93,7 +101,7 @@ def _of_report(path: Path) -> Row:
             "version": report.tool.version,
             "torch": "",
         },
-    } | statistics(report)
+    } | measured(report)
 
 
 def _model(row: Row) -> dict[str, Any]:
