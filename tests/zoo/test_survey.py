@@ -208,8 +208,8 @@ def test_reports_of_a_users_own_clean_models_are_references_too(tmp_path: Path, 
     assert load_references(tmp_path).per_class == min(whole.samples.per_class) == 10
     fewer = whole.samples.model_copy(update={"per_class": (4,) * 10})
     (tmp_path / "other.json").write_text(whole.model_copy(update={"samples": fewer}).model_dump_json())
+    both = [tmp_path / "ours.json", tmp_path / "other.json"]
     with pytest.raises(UsageError, match="images a class"):
-        both = [tmp_path / "ours.json", tmp_path / "other.json"]
         calibrate.run(both, tmp_path / "x.json", name="mine", command="c")
 
 
