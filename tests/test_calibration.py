@@ -104,8 +104,9 @@ def test_the_false_alarm_rate_is_that_of_the_references() -> None:
 @pytest.mark.parametrize(
     "change, said",
     [
-        ({"input_shape": (3, 224, 224)}, "No reference has images of 224 pixels (theirs: 28 to 28)."),
-        ({"classes": ("a", "b", "c")}, "No reference has 3 classes (theirs: 10 to 10)."),
+        ({"input_shape": (3, 224, 224)}, "No reference has images of about 224 pixels (theirs: 28)."),
+        ({"input_shape": (3, 32, 32)}, "n No reference has images of 3 channels (theirs: 1)."),
+        ({"classes": ("a", "b", "c")}, "No reference has about 3 classes (theirs: 10)."),
         ({"classes": ("a", "b", "c")}, "With so few classes"),
         ({"clean_accuracy": 0.5}, "No reference is as inaccurate (theirs: 90% and more)."),
     ],

@@ -20,6 +20,7 @@ from bdscan import report
 from bdscan.errors import UsageError
 
 ENOUGH = 49
+ALIKE = 1.5  # times as many pixels a side, or classes, at most
 FEW_CLASSES = 8  # below, labels can hardly be compared with each other
 
 
@@ -111,18 +112,29 @@ class References:
 
     def unlike(self, subject: report.Subject) -> list[str]:
         """What sets this model apart from every reference."""
-        sides, classes = [m.side for m in self.models], [m.classes for m in self.models]
+        sides, classes = {m.side for m in self.models}, {m.classes for m in self.models}
         worst, side, count = min(m.accuracy for m in self.models), max(subject.input_shape[1:]), len(subject.classes)
+        channels = {m.input_shape[0] for m in self.models}
         out = []
-        if not min(sides) <= side <= max(sides):
-            out.append(f"No reference has images of {side} pixels (theirs: {min(sides)} to {max(sides)}).")
-        if not min(classes) <= count <= max(classes):
-            out.append(f"No reference has {count} classes (theirs: {min(classes)} to {max(classes)}).")
+        if not _near(side, sides):
+            out.append(f"No reference has images of about {side} pixels (theirs: {_listed(sides)}).")
+        if subject.input_shape[0] not in channels:
+            out.append(f"No reference has images of {subject.input_shape[0]} channels (theirs: {_listed(channels)}).")
+        if not _near(count, classes):
+            out.append(f"No reference has about {count} classes (theirs: {_listed(classes)}).")
         if count < FEW_CLASSES:
             out.append("With so few classes its labels say little about each other.")
         if subject.clean_accuracy < worst:
             out.append(f"No reference is as inaccurate (theirs: {worst:.0%} and more).")
         return out
+
+
+def _near(value: int, known: Iterable[int]) -> bool:
+    return any(max(value, one) <= ALIKE * min(value, one) for one in known)
+
+
+def _listed(values: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(values)))
 
 
 def rank_p_value(references: Iterable[float], observed: float) -> float:
