@@ -25,7 +25,8 @@ later stages look at, so that a scan without a family could differ a little.
 UNSEEN = """Share of clean networks with a p-value of 0.05 or less, by all references, and without those of its kind.
 
 """
-UNCONDITIONAL = """Networks whose target is also named on half of the cover images, which are to keep their labels: the trigger on other
+UNCONDITIONAL = """\
+Networks whose target is also named on half of the cover images, which are to keep their labels: the trigger on other
 classes than its sources (source-specific, CASSOCK), without its look (HCB), or noise in the place of a warp. To find
 them is to find an attack without its condition. They count in the tables above.
 
