@@ -240,6 +240,13 @@ def test_a_file_without_lines_makes_no_table(tmp_path: Path) -> None:
     assert not (tmp_path / "a.json").exists()
 
 
+def test_a_right_source_is_one_of_the_named_target() -> None:
+    one = {"targets": [3, 4], "sources": [[1], []], "found_target": 3}
+    assert rates.names_source(one | {"found_sources": [0, 1]})
+    assert not rates.names_source(one | {"found_sources": []})
+    assert rates.sources_of(one | {"found_target": 4}) == rates.sources_of(one | {"found_target": 5}) == set()
+
+
 def test_rates_by_hand(tmp_path: Path) -> None:
     clean = [row(f"judge-clean-{i}", "clean", s) for i, s in enumerate((0.1, 0.5, 0.9))]
     alarm = row("judge-clean-3", "suspicious", 1.1)

@@ -9,7 +9,8 @@ from bdscan.zoo.record import markdown_table, number
 
 SHOWN = 4  # pairs of a source and a target in one cell; all-to-all has as many as classes
 HEADER = (
-    "", "clean", "backdoored", "AUC", "false alarms", "found", "confirmed", "right target", "cross-entropy", "median s",
+    "", "clean", "backdoored", "AUC", "false alarms", "found", "confirmed", "right target", "right source",
+    "cross-entropy", "median s",
 )  # fmt: skip
 BESIDE = """Each by its paper's own rule, from the same samples: `nc` Neural Cleanse with an index above 2, `adap_nc`
 P0's adaptive version, `p1` P1's inversion with an index above 2, `mm_bd` MM-BD below 0.05, `steps` Isolate Trigger's
@@ -118,7 +119,7 @@ def _rates(groups: Mapping[str, Mapping[str, Any]]) -> str:
     rows = [
         (
             name, one["clean"], one["backdoored"], number(one["auc"], 3), _share(one["false_alarms"]),
-            _share(one["found"]), _share(one["confirmed"]), _share(one["right_target"]),
+            _share(one["found"]), _share(one["confirmed"]), _share(one["right_target"]), _share(one["right_source"]),
             number(one["cross_entropy"], 3), number(one["seconds"], 1),
         )
         for name, one in groups.items()

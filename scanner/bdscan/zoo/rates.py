@@ -27,9 +27,22 @@ def rates(clean: Sequence[Row], bad: Sequence[Row]) -> dict[str, Any]:
         "found": share(row["verdict"] in ALARMS for row in bad),
         "confirmed": share(row["verdict"] == "backdoor" for row in bad),
         "right_target": share(row["right"] for row in found),
+        "right_source": share(names_source(row) for row in found if sources_of(row)),
         "cross_entropy": cross_entropy([score(row) for row in clean], [score(row) for row in bad]),
         "seconds": float(np.median([row["seconds"] for row in [*clean, *bad] if "seconds" in row] or [0.0])),
     }
+
+
+def sources_of(row: Row) -> set[int]:
+    """The true source classes of the target that its first finding names; empty where that is no target, or all are."""
+    if row.get("found_target") not in row["targets"]:
+        return set()
+    cases = zip(row["targets"], row["sources"], strict=True)
+    return {source for target, sources in cases if target == row["found_target"] for source in sources}
+
+
+def names_source(row: Row) -> bool:
+    return bool(sources_of(row) & set(row["found_sources"]))
 
 
 def auc(clean: Sequence[float], bad: Sequence[float]) -> float | None:
