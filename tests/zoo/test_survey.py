@@ -328,16 +328,19 @@ def test_published_detectors_stand_beside_ours_on_the_networks_that_have_them() 
     assert (found["nc"]["found"]["k"], found["nc"]["right_target"]["k"], found["nc"]["auc"]) == (2, 1, 0.5)
     assert (found["bdscan"]["found"]["k"], found["bdscan"]["auc"]) == (1, 1.0)
     assert evaluate_parts.baselines([], []) == {}
+    by_attack = evaluate_parts.found_by_attack(bad, lambda r: r["verdict"])
+    assert {k: (v["bdscan"]["k"], v["nc"]["k"]) for k, v in by_attack.items()} == {"backdoor": (1, 1), "clean": (0, 1)}
 
 
 def test_calibration_without_the_references_of_a_kind() -> None:
     low = [row(f"ref-clean-{i}", "clean", 0.01 * i, data="digits") for i in range(30)]
     high = [row(f"ref-clean-1{i}", "clean", 2.0, data="mnist") for i in range(20)]
     one = row("judge-clean-0", "clean", 1.5, data="mnist")
-    found = evaluate_parts.unseen([*low, *high], [one], lambda r: r["data"])
+    found = evaluate_parts.unseen([*low, *high], [one], [one], lambda r: r["data"])
     assert found["mnist"]["references"] == 20
     assert found["mnist"]["all"]["k"] == 0, "20 of 50 references score higher"
     assert found["mnist"]["others"]["k"] == 1, "and none of the other 30"
+    assert (found["mnist"]["found_all"]["k"], found["mnist"]["found_others"]["k"]) == (0, 1)
 
 
 def test_a_table_of_part_of_the_judged_networks_says_so() -> None:

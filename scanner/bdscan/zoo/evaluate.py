@@ -53,10 +53,11 @@ def evaluate(rows: Sequence[Row], references: Sequence[Row] = ()) -> dict[str, A
         "by_data": pairs_of(clean, learned, data),
         "by_network": pairs_of(clean, learned, network),
         "baselines": evaluate_parts.baselines(clean, learned),
+        "baselines_by_attack": evaluate_parts.found_by_attack(learned, attack),
         "families": evaluate_parts.families(clean, learned),
         "statistics": evaluate_parts.statistics(clean, learned),
-        "unseen_data": evaluate_parts.unseen(references, clean, data) if references else {},
-        "unseen_network": evaluate_parts.unseen(references, clean, network) if references else {},
+        "unseen_data": evaluate_parts.unseen(references, clean, learned, data) if references else {},
+        "unseen_network": evaluate_parts.unseen(references, clean, learned, network) if references else {},
         "weaker": weaker(learned),
         "not_learned": [
             {"name": row["name"], "asr": asr(row), "verdict": row["verdict"]} for row in bad if not is_learned(row)

@@ -23,7 +23,8 @@ ALONE = """Alarms that rest on one family, and those that remain without it. Wha
 later stages look at, so that a scan without a family could differ a little.
 
 """
-UNSEEN = """Share of clean networks with a p-value of 0.05 or less, by all references, and without those of its kind.
+UNSEEN = """Networks with a p-value of 0.05 or less, by all references, and by those of other kinds alone. The rules are
+the same for both: only what they are held to is left out.
 
 """
 UNCONDITIONAL = """\
@@ -94,6 +95,13 @@ def _parts(table: Mapping[str, Any]) -> list[str]:
             for name, v in table["baselines"].items()
         ]
         out.append(markdown_table(("", "AUC", "false alarms", "found", "right target"), rows))
+    if table["baselines_by_attack"]:
+        names = list(next(iter(table["baselines_by_attack"].values())))
+        cells = [
+            (attack, *(f"{one[name]['k']} of {one[name]['n']}" for name in names))
+            for attack, one in table["baselines_by_attack"].items()
+        ]
+        out += ["\nFound, by attack:\n\n", markdown_table(("", *names), cells)]
     header = (
         "family", "alone: AUC", "alone: false alarms", "alone: found", "left out: AUC", "left out: found", "only by it",
     )  # fmt: skip
@@ -110,8 +118,10 @@ def _parts(table: Mapping[str, Any]) -> list[str]:
     for key, what in (("unseen_data", "data sets"), ("unseen_network", "architectures")):
         if table[key]:
             out += [f"\n## Calibration on other {what}\n\n", UNSEEN]
-            cells = [(k, v["references"], _share(v["all"]), _share(v["others"])) for k, v in table[key].items()]
-            out.append(markdown_table(("", "references of it", "by all references", "by the others"), cells))
+            which = ("all", "others", "found_all", "found_others")
+            shares = [(k, v["references"], *(_share(v[name]) for name in which)) for k, v in table[key].items()]
+            kinds = ("clean: by all", "clean: by the others", "backdoored: by all", "backdoored: by the others")
+            out.append(markdown_table(("", "references of it", *kinds), shares))
     return out
 
 

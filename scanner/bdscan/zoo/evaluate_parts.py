@@ -99,15 +99,35 @@ def _baseline(clean: Sequence[Row], bad: Sequence[Row], name: str) -> dict[str, 
     }
 
 
-def unseen(references: Sequence[Row], clean: Sequence[Row], by: Callable[[Row], str]) -> dict[str, Any]:
-    """Clean networks of each group with p <= LEVEL, by all references and by those of the other groups."""
+def found_by_attack(bad: Sequence[Row], by: Callable[[Row], str]) -> dict[str, dict[str, Any]]:
+    """How many networks of each attack ours and each published detector find, of those that have all their answers."""
+    bad = [row for row in bad if row.get("baselines")]
+    names = sorted(set.intersection(*(set(row["baselines"]) for row in bad))) if bad else []
+    return {
+        group: {"bdscan": share(is_alarm(row) for row in rows)}
+        | {name: share(row["baselines"][name]["alarm"] for row in rows) for name in names}
+        for group, rows in split(bad, by).items()
+    }
+
+
+def unseen(
+    references: Sequence[Row], clean: Sequence[Row], bad: Sequence[Row], by: Callable[[Row], str]
+) -> dict[str, Any]:
+    """Networks of each group with p <= LEVEL, by all references and by those of the other groups."""
     scores = [(by(row), score(row)) for row in references]
+    everything = [s for _, s in scores]
     out = {}
     for group, rows in sorted(split(clean, by).items()):
-        others = [s for name, s in scores if name != group]
+        others, found = [s for name, s in scores if name != group], [row for row in bad if by(row) == group]
         out[group] = {
-            "all": share(rank_p_value([s for _, s in scores], score(row)) <= LEVEL for row in rows),
-            "others": share(rank_p_value(others, score(row)) <= LEVEL for row in rows),
+            "all": _below(everything, rows),
+            "others": _below(others, rows),
+            "found_all": _below(everything, found),
+            "found_others": _below(others, found),
             "references": len(scores) - len(others),
         }
     return out
+
+
+def _below(references: Sequence[float], rows: Sequence[Row]) -> dict[str, Any]:
+    return share(rank_p_value(references, score(row)) <= LEVEL for row in rows)
