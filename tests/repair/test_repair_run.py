@@ -159,18 +159,25 @@ def test_a_report_without_alarms_names_nothing_to_unlearn(found: Report) -> None
 
 
 @pytest.mark.parametrize(
-    "family, ratio, hidden",
-    [("sparse", 0.2, True), ("sparse", 0.4, True), ("sparse", 0.6, False), ("tone", 0.2, False)],
+    "family, ratio, of, hidden",
+    [
+        ("sparse", 0.2, "sparse", True),
+        ("sparse", 0.4, "sparse", True),
+        ("sparse", 0.5, "sparse", False),
+        ("sparse", 0.1, "warp", True),
+        ("sparse", 0.1, "tone", False),
+        ("tone", 0.2, "tone", False),
+    ],
 )
 def test_a_far_smaller_weakness_of_a_network_that_alarms_is_unlearned_too(
-    found: Report, family: str, ratio: float, hidden: bool
+    found: Report, family: str, ratio: float, of: str, hidden: bool
 ) -> None:
     alarms = tuple(finding for finding in found.findings if not finding.weakness)
     shown = next(e for finding in alarms for e in finding.evidence if isinstance(e, TriggerParameters))
     other = Label(index=(shown.target.index + 1) % 10, name="")
     evidence = shown.model_copy(update={"target": other, "family": family})
     weakness = alarms[0].model_copy(update={"weakness": True, "target": other, "evidence": (evidence,)})
-    size = Statistic(name=f"{family}.ratio", detector="inversion", value=ratio, target=other)
+    size = Statistic(name=f"{of}.ratio", detector="inversion", value=ratio, target=other)
     others = tuple(s for s in found.statistics if s.target != other)
     several = found.model_copy(update={"findings": (*alarms, weakness), "statistics": (*others, size)})
     assert [t.target for t in planted(several)][-1] == (other.index if hidden else shown.target.index)
