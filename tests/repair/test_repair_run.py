@@ -165,6 +165,7 @@ def test_a_report_without_alarms_names_nothing_to_unlearn(found: Report) -> None
         ("sparse", 0.4, "sparse", True),
         ("sparse", 0.5, "sparse", False),
         ("sparse", 0.1, "warp", True),
+        ("sparse", 0.3, "warp", False),
         ("sparse", 0.1, "tone", False),
         ("tone", 0.2, "tone", False),
     ],
