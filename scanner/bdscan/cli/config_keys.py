@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from bdscan.settings import Budget
+
 
 def kebab(name: str) -> str:
     return name.replace("_", "-")
@@ -30,7 +32,7 @@ class Config(BaseModel):
     detectors: tuple[str, ...] = Field(default=(), description="only these; empty: all")
     rules: tuple[str, ...] = Field(default=(), description="your own rules files")
     calibration: str | None = Field(default=None, description="references of your own, for p-values")
-    budget: Literal["quick", "standard", "thorough"] = "standard"
+    budget: Budget = "standard"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     threads: int = Field(default=2, ge=1, le=256, description="CPU threads of each scan")

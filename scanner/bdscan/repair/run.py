@@ -134,12 +134,12 @@ def run(settings: RepairSettings, folder: str, progress: Progress, enough: Enoug
 
 def _clean_accuracy(subject: Scannable, result: Classifier) -> Accuracy:
     """On all held-out images, however many there are; triggers are tried on MOST_IMAGES of them."""
-    parts = [
-        subject.samples.part(rows, subject.classifier.device)
-        for rows in torch.split(subject.samples.held_out, MOST_IMAGES)
-    ]
-    before, after = (torch.cat([measure.right(c, *part) for part in parts]) for c in (subject.classifier, result))
-    return measure.accuracy(before, after)
+    before, after = [], []
+    for rows in torch.split(subject.samples.held_out, MOST_IMAGES):  # never all as floats at a time
+        part = subject.samples.part(rows, subject.classifier.device)
+        before.append(measure.right(subject.classifier, *part))
+        after.append(measure.right(result, *part))
+    return measure.accuracy(torch.cat(before), torch.cat(after))
 
 
 def attempt(

@@ -85,7 +85,8 @@ def check_copies(original: Path, network: nn.Module) -> None:
     """CannotJudge where a PyTorch file holds the network's weights more than once, an average beside them for example:
     one of them alone would be repaired."""
     if detect_format(original) is Format.TORCH:
-        copies = list(_copies(_content(original), _state(network), 0, set()))
+        state = _state(network)
+        copies = list(_copies(_content(original), state, _weights(state), 0, set()))
         if len(copies) > 1:
             names = ", ".join(repr(name[:40]) for name in copies[:5])
             raise CannotJudge(f"the file holds several sets of the network's weights ({names}): save the one to repair")
@@ -96,10 +97,12 @@ def _content(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _copies(content: Any, new: State, depth: int, seen: set[int], name: str = "") -> Iterator[str]:
+def _copies(
+    content: Any, new: State, shapes: list[list[torch.Size]], depth: int, seen: set[int], name: str = ""
+) -> Iterator[str]:
     """The names of mappings that hold at least half of the network's tensors, of the same shapes, and of lists of all
-    its weights (as averages keep them). `seen`: those that were looked at already: a file can hold one in millions of
-    places."""
+    its weights (as averages keep them), in `shapes`. `seen`: those that were looked at already: a file can hold one in
+    millions of places."""
     inner = content.state_dict() if isinstance(content, nn.Module) else content
     if not isinstance(inner, Mapping | list | tuple) or depth > MAX_DEPTH or id(content) in seen:
         return
@@ -110,10 +113,10 @@ def _copies(content: Any, new: State, depth: int, seen: set[int], name: str = ""
             same = sum(f"{prefix}{key}" in tensors and tensors[f"{prefix}{key}"].shape == new[key].shape for key in new)
             if 2 * same >= len(new):
                 yield f"{name}.{prefix}".strip(".") if prefix else name
-    elif [getattr(value, "shape", None) for value in inner] in _weights(new):
+    elif [getattr(value, "shape", None) for value in inner] in shapes:
         yield name
     for key, value in inner.items() if isinstance(inner, Mapping) else enumerate(inner):
-        yield from _copies(value, new, depth + 1, seen, str(key))
+        yield from _copies(value, new, shapes, depth + 1, seen, str(key))
 
 
 def _prefixes(old: Mapping[str, Tensor], new: State) -> list[str]:

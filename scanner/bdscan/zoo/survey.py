@@ -22,10 +22,10 @@ from bdscan.zoo.data import Dataset, load
 from bdscan.zoo.fidelity import scan_settings
 from bdscan.zoo.model_folder import ModelFolder
 from bdscan.zoo.model_folder import read as read_folder
-from bdscan.zoo.plan import chosen
+from bdscan.zoo.plan import chosen, is_made
 from bdscan.zoo.record import made, write_text
 from bdscan.zoo.scan_table import scan_one
-from bdscan.zoo.train import CARD, save, train
+from bdscan.zoo.train import save, train
 
 Row = dict[str, Any]
 
@@ -79,11 +79,9 @@ def run(
         clean = redrawn(clean, (seed, settings.seed), per_class)
         with tempfile.TemporaryDirectory() as scratch:
             folder = (models or Path(scratch)) / settings.name
-            if not (folder / CARD).exists():
+            if not is_made(folder, settings):
                 save(train(settings, dataset, threads), folder)
             model = read_folder(folder)
-            if model.card["settings"] != wanted:
-                raise UsageError(f"{folder}: made with other settings than the plan's; remove it")
             own = as_trained(model, clean)
             if not row:
                 row = scan_one(model, own, budget, seed, threads, compare=False, more=statistics) | {
