@@ -153,6 +153,8 @@ def profile(
     _need_file("--report", settings.report)
     if (settings.trigger is None) != (settings.target is None):
         raise UsageError("--trigger and --target: give both, the file and the class that it sends images to")
+    if settings.sources and settings.trigger is None:
+        raise UsageError("--source: it is for a trigger of your own; give --trigger and --target as well")
     if settings.trigger is not None:
         _need_file("--trigger", settings.trigger)
     if guard is not None:

@@ -60,6 +60,7 @@ def test_arrays_come_with_channels_first_or_last_as_bytes_or_shares(tmp_path: Pa
         ({"pattern": np.ones((2, 4, 5))}, "2 channels"),
         ({"pattern": np.ones((4, 5)), "mask": np.ones((5, 4))}, "mask is of 5x4"),
         ({"pattern": np.full((4, 5), 3.0)}, "values beyond"),
+        ({"pattern": np.full((4, 5), -0.5)}, "values below 0"),
         ({"pattern": np.full((4, 5), np.nan)}, "values beyond"),
         ({"patern": np.ones((4, 5))}, "needs an array `pattern`"),
         ({"pattern": np.array([{}], dtype=object)}, "not a picture and not an .npz"),
@@ -95,3 +96,5 @@ def test_the_true_trigger_of_a_fixture_is_profiled_before_the_recovered_one(tmp_
     assert profile.settings["trigger"] == given
     with pytest.raises(UsageError, match="give both"):
         api.profile(ProfileSettings.model_validate({**wish, "target": None}))
+    with pytest.raises(UsageError, match="--source: it is for a trigger of your own"):
+        api.profile(ProfileSettings.model_validate({**wish, "trigger": None, "target": None, "sources": (1,)}))

@@ -42,7 +42,10 @@ def given_trigger(path: str, target: int, sources: Sequence[int], shape: Shape, 
         stamp = functools.partial(_add, _planes(path, arrays["additive"], shape))
     elif "pattern" in arrays:
         cover = arrays.get("mask", np.ones(shape[1:], dtype=np.float32))
-        stamp = functools.partial(_cover, _planes(path, arrays["pattern"], shape), _mask(path, cover, shape))
+        pattern = _planes(path, arrays["pattern"], shape)
+        if pattern.min() < 0:
+            raise UsageError(f"--trigger {path}: its pattern has values below 0; a change that is added is `additive`")
+        stamp = functools.partial(_cover, pattern, _mask(path, cover, shape))
     else:
         raise UsageError(f"--trigger {path}: it needs an array `pattern` (with or without `mask`), or `additive`")
     return Planted(target, tuple(sources), GIVEN, stamp)
