@@ -55,6 +55,22 @@ def test_the_truth_counts_images_of_other_classes(badnets: Scannable) -> None:
     assert found.unstamped[0] < 0.1
 
 
+def test_accuracy_is_of_all_images_and_triggers_of_some(badnets: Scannable, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = badnets.samples.part(badnets.samples.held_out)
+    stamped: list[int] = []
+
+    def counting(images: torch.Tensor) -> torch.Tensor:
+        stamped.append(len(images))
+        return corner(images)
+
+    known = [KnownTrigger(TARGET, (), counting)]
+    whole = truth(badnets.classifier, x, y, known)
+    monkeypatch.setattr("bdscan.zoo.repair_table.IMAGES", 12)
+    assert truth(badnets.classifier, x, y, known).accuracy == whole.accuracy
+    assert stamped[0] == int((y != TARGET).sum())
+    assert 0 < stamped[1] <= 12
+
+
 def test_the_lipschitz_bound_is_the_largest_singular_value() -> None:
     layer, norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
     with torch.no_grad():
@@ -128,7 +144,14 @@ def test_the_digest_covers_all_that_rounds_import_but_what_measures() -> None:
     assert tuple(sorted(found)) == TRAINING
 
 
-RESULT = {"outcome": "repaired", "reasons": [], "command_seconds": 12.3, "between": "Class 3 alarms."}
+RESULT = {
+    "outcome": "repaired",
+    "reasons": [],
+    "command_seconds": 12.3,
+    "between": "Class 3 alarms.",
+    "images": 9900,
+    "relearn": {"after": {"hits": 2, "n": 5}},
+}
 
 
 def test_the_page_shows_ours_the_baselines_and_what_could_not_be_repaired() -> None:
@@ -150,10 +173,8 @@ def test_the_page_shows_ours_the_baselines_and_what_could_not_be_repaired() -> N
     assert "another version" not in text
     older = page({**made, "recipe": "new", "rows": [{**row, "recipe": "new"} for row in rows[:-1]] + rows[-1:]})
     assert f"with another version of the repair: `{rows[-1]['name']}`." in older, "a row that does not say"
-    assert (
-        "| a | **bdscan repair** | 2 | 90.0 | 89.0 | 1.0 | 100.0 | 1.0 | 4.0 | 1.0 | 80.0 | 0.980 | repaired | 12 |"
-        in text
-    )
+    line = "| a | **bdscan repair** | 2 | 9900 | 90.0 | 89.0 | 1.0 | 100.0 | 1.0 | 4.0 | 1.0 | 80.0 | 0.980 | 40.0 |"
+    assert f"{line} repaired | 12 |" in text
     assert "Beside P4" not in text
     table_3 = page({**made, "rows": [{**rows[0], "name": "mnist-badnets"}]})
     row = "| MNIST, BadNets | 100.00 | 0.10 | 99.99 | 99.23 | mnist-badnets | 100.00 | 1.00 | 90.00 | 89.00 |"

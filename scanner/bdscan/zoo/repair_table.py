@@ -43,7 +43,7 @@ from bdscan.zoo.repair_command import repaired
 from bdscan.zoo.repair_markdown import page
 
 Row = dict[str, Any]
-IMAGES = 2000
+IMAGES = 2000  # to try triggers on; clean accuracy is of all
 BASELINES: Mapping[str, Callable[[Scannable, int], Classifier]] = {
     "fine-tuning": fine_tuning,
     "fine-pruning": fine_pruning,
@@ -61,8 +61,8 @@ class Truth:
     """On test images that no repair saw, shares in [0, 1].
 
     Attributes:
-        accuracy: clean accuracy.
-        asr: for each true trigger, stamped images of its sources that go to the target.
+        accuracy: clean accuracy, on all of them.
+        asr: for each true trigger, of IMAGES at most, stamped images of its sources that go to the target.
         ra: for each, those that keep their own class (robust accuracy, P2).
         unstamped: for each, the same images without the trigger that go to the target: what ASR cannot fall below.
     """
@@ -76,6 +76,9 @@ class Truth:
 def truth(classifier: Classifier, x: Tensor, y: Tensor, known: Sequence[KnownTrigger]) -> Truth:
     """Measure on images x (N,C,H,W) in [0,1] with labels y (N,)."""
     plain = classifier.predict(x).argmax(1)
+    accuracy = float((plain == y).float().mean())
+    rows = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))[:IMAGES]
+    x, y, plain = x[rows], y[rows], plain[rows]
     asr, ra, unstamped = [], [], []
     for one in known:
         use = y != one.target
@@ -85,7 +88,7 @@ def truth(classifier: Classifier, x: Tensor, y: Tensor, known: Sequence[KnownTri
         asr.append(float((answer == one.target).float().mean()))
         ra.append(float((answer == y[use]).float().mean()))
         unstamped.append(float((plain[use] == one.target).float().mean()))
-    return Truth(float((plain == y).float().mean()), tuple(asr), tuple(ra), tuple(unstamped))
+    return Truth(accuracy, tuple(asr), tuple(ra), tuple(unstamped))
 
 
 def nder(before: Truth, after: Truth) -> float:
@@ -161,7 +164,8 @@ def repair_one(model: ModelFolder, clean: CleanImages, seeds: int, threads: int)
     known = known_triggers(model)
     if not known:
         return {**row, "note": "the card does not describe the true trigger exactly"}
-    images, labels = clean.to_measure(IMAGES, 0)
+    images, labels = clean.to_measure(len(clean.y), 0)
+    row["images"] = len(labels)
     if model.samples and len(clean.drawn) == len(labels):
         row["halved"] = len(labels)
     with tempfile.TemporaryDirectory() as scratch:
