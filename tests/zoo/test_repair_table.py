@@ -24,7 +24,8 @@ from bdscan.zoo.baselines.fine_tuning import fine_tuning
 from bdscan.zoo.known_trigger import KnownTrigger
 from bdscan.zoo.model_folder import read
 from bdscan.zoo.repair_markdown import page
-from bdscan.zoo.repair_table import TRAINING, Truth, images_for, nder, recipe, run, truth
+from bdscan.zoo.repair_table import TRAINING, images_for, recipe, run
+from bdscan.zoo.repair_truth import Truth, Unrepaired, measured, nder, truth
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 TARGET = 8
@@ -44,7 +45,11 @@ def test_nder_by_hand() -> None:
 
 def test_the_truth_counts_images_of_other_classes(badnets: Scannable) -> None:
     x, y = badnets.samples.part(badnets.samples.held_out)
-    found = truth(badnets.classifier, x, y, [KnownTrigger(TARGET, (), corner), KnownTrigger(TARGET, (1,), corner)])
+    found = truth(
+        badnets.classifier,
+        Unrepaired(x, y, len(y)),
+        [KnownTrigger(TARGET, (), corner), KnownTrigger(TARGET, (1,), corner)],
+    )
     assert found.accuracy == pytest.approx(float((badnets.classifier.predict(x).argmax(1) == y).float().mean()))
     use = y != TARGET
     stamped = badnets.classifier.predict(corner(x[use])).argmax(1)
@@ -64,11 +69,27 @@ def test_accuracy_is_of_all_images_and_triggers_of_some(badnets: Scannable, monk
         return corner(images)
 
     known = [KnownTrigger(TARGET, (), counting)]
-    whole = truth(badnets.classifier, x, y, known)
-    monkeypatch.setattr("bdscan.zoo.repair_table.IMAGES", 12)
-    assert truth(badnets.classifier, x, y, known).accuracy == whole.accuracy
+    images = Unrepaired(x, y, len(y))
+    whole = truth(badnets.classifier, images, known)
+    monkeypatch.setattr("bdscan.zoo.repair_truth.IMAGES", 12)
+    assert truth(badnets.classifier, images, known).accuracy == whole.accuracy
     assert stamped[0] == int((y != TARGET).sum())
     assert 0 < stamped[1] <= 12
+
+
+def test_the_training_split_tries_triggers_where_few_test_images_are_left(
+    tmp_path: Path, badnets: Scannable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = read(model_folders.write(tmp_path / "badnets", "badnets"))
+    clean = images_for(model, tmp_path, 10)
+    plenty = measured(model, clean, tmp_path)
+    assert plenty.untrained == len(plenty.y) == len(clean.y) - len(clean.drawn)
+    monkeypatch.setattr("bdscan.zoo.repair_truth.FEW", len(plenty.y) + 1)
+    few = measured(model, clean, tmp_path)
+    assert few.untrained == len(plenty.y) < len(few.y)
+    assert torch.equal(few.x[: few.untrained], plenty.x)
+    known = [KnownTrigger(TARGET, (), corner)]
+    assert truth(badnets.classifier, few, known).accuracy == truth(badnets.classifier, plenty, known).accuracy
 
 
 def test_the_lipschitz_bound_is_the_largest_singular_value() -> None:

@@ -10,6 +10,7 @@ from bdscan.zoo import paper_figures as p4
 from bdscan.zoo.clean_images import PER_CLASS
 from bdscan.zoo.hardened import section
 from bdscan.zoo.record import markdown_table, number
+from bdscan.zoo.repair_truth import IMAGES
 
 Row = dict[str, Any]
 HEADER = (
@@ -56,7 +57,7 @@ def page(table: dict[str, Any]) -> str:
     further = [f"- `{row['name']}`: {row['between']}\n" for row in rows if row.get("between")]
     others = [f"`{row['name']}`" for row in table["rows"] if row.get("recipe") != table.get("recipe")]
     per_class = table.get("per_class", PER_CLASS)
-    about = TEXT.format(n=2000, per_class=per_class, steps=RELEARN_STEPS, poisoned=POISONED)
+    about = TEXT.format(n=IMAGES, per_class=per_class, steps=RELEARN_STEPS, poisoned=POISONED)
     return "\n".join(
         [
             "# Repairs, measured with the true triggers\n" if rows else "# Clean networks hardened\n",
@@ -72,6 +73,12 @@ def page(table: dict[str, Any]) -> str:
                 f" repair, as many measure.\n"
                 for row in rows
                 if row.get("halved")
+            ),
+            *(
+                f"`{row['name']}`: {row['images']} test images are left; triggers were tried on the {row['trained']}"
+                f" that it was trained on as well.\n"
+                for row in rows
+                if row.get("trained")
             ),
             *([section(clean)] if clean else []),
         ]

@@ -8,15 +8,11 @@ unlearning alone, in this process. Published methods get the same images and see
 from __future__ import annotations
 
 import hashlib
-import statistics
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from bdscan import api
 from bdscan.detectors.common import lighter
@@ -41,9 +37,9 @@ from bdscan.zoo.model_folder import ModelFolder, find
 from bdscan.zoo.record import kept_rows, made, without_folders, write_json, write_text
 from bdscan.zoo.repair_command import repaired
 from bdscan.zoo.repair_markdown import page
+from bdscan.zoo.repair_truth import Truth, Unrepaired, measured, nder, truth
 
 Row = dict[str, Any]
-IMAGES = 2000  # to try triggers on; clean accuracy is of all
 BASELINES: Mapping[str, Callable[[Scannable, int], Classifier]] = {
     "fine-tuning": fine_tuning,
     "fine-pruning": fine_pruning,
@@ -54,48 +50,6 @@ TRAINING = (
     "student", "unlearn", "waves",
 )  # fmt: skip
 """What `repair.rounds` trains with."""
-
-
-@dataclass(frozen=True)
-class Truth:
-    """On test images that no repair saw, shares in [0, 1].
-
-    Attributes:
-        accuracy: clean accuracy, on all of them.
-        asr: for each true trigger, of IMAGES at most, stamped images of its sources that go to the target.
-        ra: for each, those that keep their own class (robust accuracy, P2).
-        unstamped: for each, the same images without the trigger that go to the target: what ASR cannot fall below.
-    """
-
-    accuracy: float
-    asr: tuple[float, ...]
-    ra: tuple[float, ...]
-    unstamped: tuple[float, ...]
-
-
-def truth(classifier: Classifier, x: Tensor, y: Tensor, known: Sequence[KnownTrigger]) -> Truth:
-    """Measure on images x (N,C,H,W) in [0,1] with labels y (N,)."""
-    plain = classifier.predict(x).argmax(1)
-    accuracy = float((plain == y).float().mean())
-    rows = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))[:IMAGES]
-    x, y, plain = x[rows], y[rows], plain[rows]
-    asr, ra, unstamped = [], [], []
-    for one in known:
-        use = y != one.target
-        if one.sources:
-            use &= torch.isin(y, torch.tensor(one.sources))
-        answer = classifier.predict(one.stamp(x[use])).argmax(1)
-        asr.append(float((answer == one.target).float().mean()))
-        ra.append(float((answer == y[use]).float().mean()))
-        unstamped.append(float((plain[use] == one.target).float().mean()))
-    return Truth(accuracy, tuple(asr), tuple(ra), tuple(unstamped))
-
-
-def nder(before: Truth, after: Truth) -> float:
-    """Normalised defense effectiveness rating (P2, eq. 1), on the mean ASR; 1 is best, 0.5 is no effect."""
-    old, new = statistics.fmean(before.asr), statistics.fmean(after.asr)
-    gain = max(0.0, (old - new) / old) if old else 0.0
-    return (gain - max(0.0, (before.accuracy - after.accuracy) / before.accuracy) + 1) / 2
 
 
 def run(
@@ -131,7 +85,7 @@ def run(
             continue
         clean = images_for(model, data, per_class)
         own = (
-            repair_one(model, clean, seeds, threads)
+            repair_one(model, clean, measured(model, clean, data), seeds, threads)
             if model.truth == "backdoored"
             else harden_one(model, clean, threads)
         )
@@ -158,16 +112,15 @@ def images_for(model: ModelFolder, data: Path, per_class: int) -> CleanImages:
     return as_trained(model, from_test_split(model.data, data, 0, per_class))
 
 
-def repair_one(model: ModelFolder, clean: CleanImages, seeds: int, threads: int) -> Row:
+def repair_one(model: ModelFolder, clean: CleanImages, images: Unrepaired, seeds: int, threads: int) -> Row:
     """One network's row; `note` says why there is no repair."""
     row: Row = {"name": model.name, "data": model.data, "attack": _attack(model), "targets": list(model.targets)}
     known = known_triggers(model)
     if not known:
         return {**row, "note": "the card does not describe the true trigger exactly"}
-    images, labels = clean.to_measure(len(clean.y), 0)
-    row["images"] = len(labels)
-    if model.samples and len(clean.drawn) == len(labels):
-        row["halved"] = len(labels)
+    row["images"], row["trained"] = images.untrained, len(images.y) - images.untrained
+    if model.samples and len(clean.drawn) == images.untrained:
+        row["halved"] = images.untrained
     with tempfile.TemporaryDirectory() as scratch:
         samples = Path(scratch) / "samples.npz"
         clean.write_drawn(samples)
@@ -175,12 +128,12 @@ def repair_one(model: ModelFolder, clean: CleanImages, seeds: int, threads: int)
         try:
             with deterministic(settings):
                 subject = load(settings).scannable
-                before = truth(subject.classifier, images, labels, known)
+                before = truth(subject.classifier, images, known)
                 row["before"] = asdict(before)
-                row["baselines"] = _baselines(subject, before, images, labels, known, seeds)
+                row["baselines"] = _baselines(subject, before, images, known, seeds)
             report = api.run(settings)
             row["verdict"] = report.verdict.value
-            results = _repairs(row, settings, subject, report, Path(scratch), images, labels, known, seeds)
+            results = _repairs(row, settings, subject, report, Path(scratch), images, known, seeds)
         except (UsageError, CannotJudge) as error:
             return {**row, "note": without_folders(str(error))[:300]}
     row["ours"] = [{**asdict(after), "nder": nder(before, after)} for after in results]
@@ -193,8 +146,7 @@ def _repairs(
     subject: Scannable,
     report: Report,
     scratch: Path,
-    images: Tensor,
-    labels: Tensor,
+    images: Unrepaired,
     known: Sequence[KnownTrigger],
     seeds: int,
 ) -> list[Truth]:
@@ -203,20 +155,20 @@ def _repairs(
     triggers, subject = (*further, *planted(report)), lighter(subject)
     row["relearn"] = None if repair.relearn is None else repair.relearn.model_dump()
     with deterministic(settings):
-        found = [truth(load(again).scannable.classifier, images, labels, known)]
+        found = [truth(load(again).scannable.classifier, images, known)]
         for seed in range(1, 1 if repair.cut else seeds):  # a cut draws nothing
             student, _ = repair_weights(subject, triggers, Plan(), seed, lambda stage, share: None)
-            found.append(truth(frozen(student), images, labels, known))
+            found.append(truth(frozen(student), images, known))
     return found
 
 
 def _baselines(
-    subject: Scannable, before: Truth, x: Tensor, y: Tensor, known: Sequence[KnownTrigger], seeds: int
+    subject: Scannable, before: Truth, images: Unrepaired, known: Sequence[KnownTrigger], seeds: int
 ) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for name, method in BASELINES.items():
         try:
-            found = [truth(method(subject, seed), x, y, known) for seed in range(seeds)]
+            found = [truth(method(subject, seed), images, known) for seed in range(seeds)]
             out[name] = [{**asdict(after), "nder": nder(before, after)} for after in found]
         except CannotJudge as error:
             out[name] = str(error)
