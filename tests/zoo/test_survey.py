@@ -66,6 +66,7 @@ def test_the_sets_share_no_seed_of_a_network_and_there_are_enough() -> None:
         "judged-clean",
         "judged-backdoored",
         "judged-adaptive",
+        "judged-further",
         "few-tune",
         "few-references",
         "few-judged",
@@ -88,8 +89,8 @@ def test_what_is_judged_was_not_tuned_on() -> None:
         found = [one for plan in plans for one in PLANS[plan]()]
         return {json.dumps([one.data, one.to_json()["attack"], one.rate]) for one in found if one.attack is not None}
 
-    judged = specs("judged-backdoored", "judged-adaptive")
-    assert len(judged) == 168, "and no two are the same"
+    judged = specs("judged-backdoored", "judged-adaptive", "judged-further")
+    assert len(judged) == 188, "and no two are the same"
     assert not judged & specs("scan-tune", "tune-families", "scan-judge")
 
 
@@ -255,8 +256,9 @@ def test_rates_by_hand(tmp_path: Path) -> None:
     missed = row("judge-sig-0", "clean", 0.7, attack="sig")
     no_answer = row("judge-sig-1", "error", None, attack="sig", right=False)
     adaptive = row("judge-adaptive-0", "clean", 0.3)
+    late = row("judge-late-0", "backdoor", 1.3)
     weak = row("judge-sig-2", "clean", 0.2, attack="sig", card_asr={"value": 0.5, "n": 100})
-    table = evaluate.evaluate([*clean, alarm, found, wrong, missed, no_answer, weak, adaptive])
+    table = evaluate.evaluate([*clean, alarm, found, wrong, missed, no_answer, weak, adaptive, late])
     overall = table["overall"]
     assert (overall["clean"], overall["backdoored"]) == (4, 4)
     assert overall["auc"] == roc_auc_score([0] * 4 + [1] * 4, [0.1, 0.5, 0.9, 1.1, 2.0, 1.5, 0.7, 0.0])
@@ -266,7 +268,10 @@ def test_rates_by_hand(tmp_path: Path) -> None:
     assert (overall["right_target"]["k"], overall["right_target"]["n"]) == (1, 2)
     assert table["by_family"]["warp"]["found"]["k"] == 2
     assert table["by_family"]["sig"]["found"]["k"] == 0
-    assert table["adaptive"]["found"]["n"] == 1
+    assert {name: (one["found"]["k"], one["found"]["n"]) for name, one in table["beside"].items()} == {
+        "adaptive": (0, 1),
+        "late": (1, 1),
+    }
     assert [one["name"] for one in table["missed"]] == ["judge-sig-0", "judge-sig-1"]
     assert [one["name"] for one in table["wrong_target"]] == ["judge-warp-1"]
     assert [one["name"] for one in table["not_learned"]] == ["judge-sig-2"]
@@ -345,5 +350,5 @@ def test_calibration_without_the_references_of_a_kind() -> None:
 
 def test_a_table_of_part_of_the_judged_networks_says_so() -> None:
     table = evaluate.evaluate([row("judge-clean-0", "clean", 0.4), row("judge-warp-0", "backdoor", 3.0)])
-    assert sum(table["not_surveyed"].values()) == 269
+    assert sum(table["not_surveyed"].values()) == 289
     assert "Not complete: 269 judged networks" in evaluate_markdown.page(table | {"command": "c"})

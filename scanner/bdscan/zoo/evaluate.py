@@ -12,12 +12,13 @@ from bdscan.zoo.clean_images import PER_CLASS
 from bdscan.zoo.evaluate_markdown import page
 from bdscan.zoo.few_classes import JUDGE, JUDGE_SEVERAL, few_judged, several_judged
 from bdscan.zoo.judged import judged_adaptive, judged_backdoored, judged_clean
+from bdscan.zoo.judged_further import KINDS, judged_further
 from bdscan.zoo.rates import asr, is_alarm, is_learned, rates, share, split
 from bdscan.zoo.record import write_json, write_text
 from bdscan.zoo.survey import Row, read
 
 LEAKS = 0.5  # of the images that lack its condition: a trigger that fires on so many has hardly learned it
-ADAPTIVE = "adaptive"  # networks that stand beside the rates and not in them
+BESIDE = ("adaptive", *KINDS)  # families that stand beside the rates and not in them
 
 
 def run(
@@ -38,8 +39,8 @@ def evaluate(rows: Sequence[Row], references: Sequence[Row] = ()) -> dict[str, A
     """Rates over clean networks and over backdoored ones whose backdoor was learned; the others are listed."""
     clean = [row for row in rows if row["truth"] == "clean"]
     bad = [row for row in rows if row["truth"] != "clean"]
-    learned = [row for row in bad if is_learned(row) and family(row) != ADAPTIVE]
-    adaptive = [row for row in bad if is_learned(row) and family(row) == ADAPTIVE]
+    learned = [row for row in bad if is_learned(row) and family(row) not in BESIDE]
+    beside = split([row for row in bad if is_learned(row) and family(row) in BESIDE], family)
     return {
         "networks": len(rows),
         "not_surveyed": not_surveyed(rows),
@@ -48,7 +49,7 @@ def evaluate(rows: Sequence[Row], references: Sequence[Row] = ()) -> dict[str, A
         "settings": sorted({scanned(row["made"]) for row in rows}),
         "overall": rates(clean, learned),
         "by_family": {k: rates(clean, part) for k, part in split(learned, family).items()},
-        "adaptive": rates(clean, adaptive),
+        "beside": {name: rates(clean, beside[name]) for name in BESIDE if name in beside},
         "by_attack": {k: rates(clean, part) for k, part in split(learned, attack).items()},
         "by_data": pairs_of(clean, learned, data),
         "by_network": pairs_of(clean, learned, network),
@@ -80,7 +81,8 @@ def not_surveyed(rows: Sequence[Row]) -> dict[str, int]:
     have = {row["name"] for row in rows}
     first = min(have).split("-")[0]
     plans = {JUDGE: few_judged, JUDGE_SEVERAL: several_judged}
-    wanted = plans[first]() if first in plans else (*judged_clean(), *judged_backdoored(), *judged_adaptive())
+    usual = (*judged_clean(), *judged_backdoored(), *judged_adaptive(), *judged_further())
+    wanted = plans[first]() if first in plans else usual
     lacking = [one.name.split("-")[1] for one in wanted if one.name not in have]
     return {name: lacking.count(name) for name in sorted(set(lacking))}
 

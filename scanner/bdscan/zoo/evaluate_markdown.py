@@ -19,6 +19,12 @@ family of a scan, so a tenth and less of the whole scan's: Neural Cleanse's mask
 its own schedule would do better. Lines without an answer of theirs (a scan that failed) are left out.
 
 """
+BESIDE_RATES = """
+These are not in the rates above. `adaptive`: the attacker trains against triggers as small as inversion finds.
+`cleanlabel`: no label in the training set is wrong. `late`: a clean network fine-tuned on a poisoned set. `rare`: half
+a percent of the training set is poisoned. `mixed`: CASSOCK and a second attack in one network.
+
+"""
 ALONE = """Alarms that rest on one family, and those that remain without it. What confirmation settles changes what
 later stages look at, so that a scan without a family could differ a little.
 
@@ -48,8 +54,7 @@ def page(table: Mapping[str, Any]) -> str:
         _rates({"all": table["overall"]}),
         "\n## By family of attacks\n\n",
         _rates(table["by_family"]),
-        "\nAn attacker who trains against triggers as small as inversion finds; these are not in the rates above:\n\n",
-        _rates({"adaptive": table["adaptive"]}),
+        *((BESIDE_RATES, _rates(table["beside"])) if table["beside"] else ()),
         "\n## By attack\n\n",
         _rates(table["by_attack"]),
         "\n## By data set\n\n",
