@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from bdscan.cli.main import app
 from bdscan.cli.zoo import _attack
 from bdscan.errors import UsageError
 from bdscan.zoo import networks, plan
@@ -43,6 +46,7 @@ def test_the_backdoor_takes_and_the_card_says_so(trained: Trained) -> None:
     assert trained.card["asr"]["value"] >= 0.95
     assert trained.card["clean_accuracy"]["value"] >= 0.93
     assert trained.card["target_labels"] == [8]
+    assert trained.card["device"] == "cpu"
     assert trained.card["training_images"] == {"clean": 1257, "poison": 140, "cover": 0}
 
 
@@ -70,6 +74,24 @@ def test_the_same_settings_give_the_same_weights() -> None:
     )
     assert all(torch.equal(once[key], again[key]) for key in once)
     assert not torch.equal(once["0.weight"], other["0.weight"])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, which would train")
+def test_a_device_that_is_not_there_is_refused_before_the_training(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no CUDA device is available"):
+        train(SETTINGS, load("digits"), device="cuda")
+    words = ["zoo", "plan", "references", str(tmp_path), "--only", "digits_bn-0", "--device", "cuda"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("changes", [{}, {"resist": 0.02}, {"recipe": replace(SETTINGS.recipe, adversarial=0.02)}])
+def test_a_gpu_trains_as_well(changes: dict[str, Any]) -> None:
+    card = train(replace(SETTINGS, **changes), load("digits"), device="cuda").card
+    assert card["device"] == "cuda"
+    assert card["clean_accuracy"]["value"] >= 0.9
 
 
 @pytest.mark.parametrize("name", list(RECIPES))

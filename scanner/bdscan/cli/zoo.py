@@ -74,6 +74,9 @@ Example:
 
 DataDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder with one .npz a data set.")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
+TrainOn = Annotated[
+    Device, typer.Option(help="auto takes a GPU if there is one; on it a model is not the same to the bit.")
+]
 
 
 @app.command("train", help=TRAIN_HELP)
@@ -93,6 +96,7 @@ def train(
     rate: Annotated[float, typer.Option(min=0, max=1, help="Poison rate, a share of the training set.")] = 0.1,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same model.")] = 0,
     threads: Threads = 1,
+    device: TrainOn = Device.cpu,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an unexpected failure happened.")] = False,
 ) -> None:
     with guarded(debug):
@@ -114,7 +118,7 @@ def train(
             seed=seed,
             recipe=RECIPES[network],
         )
-        trained = train_model(settings, images, threads)
+        trained = train_model(settings, images, threads, device.value)
         save(trained, out)
         note(f"wrote {out}: clean accuracy {trained.card['clean_accuracy']}")
 
@@ -129,10 +133,13 @@ def plan(
     executor: Engine = Executor.local,
     ray_address: RayAddress = None,
     jobs: Annotated[int, typer.Option(metavar="N", min=1, max=256, help="Models at a time, on Ray.")] = 1,
+    device: TrainOn = Device.cpu,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an unexpected failure happened.")] = False,
 ) -> None:
     with guarded(debug):
         if executor is Executor.ray:
+            if device is not Device.cpu:
+                raise UsageError("--device is for training here; jobs on Ray train on CPUs")
             from bdscan.zoo.plan_on_ray import run_plan_on_ray
 
             on_ray: dict[str, Any] = {"address": ray_address, "jobs": jobs, "threads": threads, "only": only}
@@ -142,7 +149,7 @@ def plan(
             raise UsageError("--ray-address and --jobs are for --executor ray; add it")
         from bdscan.zoo.plan import run_plan
 
-        run_plan(name, out, data_dir, threads=threads, only=only, note=note)
+        run_plan(name, out, data_dir, threads=threads, only=only, device=device.value, note=note)
 
 
 @app.command("scan-table", help=SCAN_TABLE_HELP)

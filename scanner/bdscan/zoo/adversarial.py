@@ -17,7 +17,8 @@ def fgsm(logits: Logits, pixels: Tensor, labels: Tensor, radius: float, draw: to
 
     Fast adversarial training (Wong et al. 2020), with its step of 1.25 times the radius.
     """
-    begin = (pixels + radius * (2 * torch.rand(pixels.shape, generator=draw) - 1)).clamp(0, 1).requires_grad_()
+    start = (2 * torch.rand(pixels.shape, generator=draw) - 1).to(pixels.device)
+    begin = (pixels + radius * start).clamp(0, 1).requires_grad_()
     (slope,) = torch.autograd.grad(functional.cross_entropy(logits(begin), labels), begin)
     ended = begin.detach() + 1.25 * radius * slope.sign()
     return torch.minimum(torch.maximum(ended, pixels - radius), pixels + radius).clamp(0, 1)
@@ -51,16 +52,16 @@ class Resistance:
         others = labels != target
         pixels, labels = pixels[others], labels[others]
         if len(labels) < 2:  # batch-norm needs two
-            return torch.zeros(())
+            return torch.zeros((), device=pixels.device)
         self.improve(logits, pixels, target)
         return functional.cross_entropy(logits((pixels + self.sparse(target)).clamp(0, 1)), labels)
 
     def improve(self, logits: Logits, pixels: Tensor, target: int) -> None:
         """One step of the target's change."""
         if target not in self.changes:
-            self.changes[target] = torch.zeros(pixels.shape[1:])
+            self.changes[target] = torch.zeros_like(pixels[0])
         change = self.sparse(target).requires_grad_()
-        goal = torch.full((len(pixels),), target)
+        goal = torch.full((len(pixels),), target, device=pixels.device)
         loss = functional.cross_entropy(logits((pixels + change).clamp(0, 1)), goal)
         (slope,) = torch.autograd.grad(loss, change)
         largest = slope.abs().max().clamp(min=1e-12)

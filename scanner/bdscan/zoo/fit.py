@@ -22,7 +22,9 @@ def fit(
     seed: int,
     resistance: Resistance | None = None,
 ) -> None:
-    """Train in place on uint8 images (N,H,W,C) and labels (N,); leaves the model in evaluation mode."""
+    """Train in place, where the model's weights are, on uint8 images (N,H,W,C) and labels (N,); leaves the model in
+    evaluation mode. What is drawn is drawn on the CPU, the same for every device."""
+    device = next(model.parameters()).device
     draw = torch.Generator().manual_seed(seed)
     images, labels = torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(y)
     if recipe.bfloat16:
@@ -37,7 +39,7 @@ def fit(
         batch = (pixels - mean) / std
         if recipe.bfloat16:
             batch = batch.contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bfloat16):
             return torch.as_tensor(model(batch)).float()
 
     model.train()
@@ -45,12 +47,13 @@ def fit(
         order = torch.randperm(len(x), generator=draw)
         for start in range(0, len(x), recipe.batch):
             rows = order[start : start + recipe.batch]
-            pixels = disturb(augment(images[rows], recipe, draw).float() / 255, recipe, draw)
+            pixels = disturb(augment(images[rows], recipe, draw).float() / 255, recipe, draw).to(device)
+            truth = labels[rows].to(device)
             if recipe.adversarial:
-                pixels = fgsm(logits, pixels, labels[rows], recipe.adversarial, draw)
-            loss = functional.cross_entropy(logits(pixels), labels[rows], label_smoothing=recipe.smoothing)
+                pixels = fgsm(logits, pixels, truth, recipe.adversarial, draw)
+            loss = functional.cross_entropy(logits(pixels), truth, label_smoothing=recipe.smoothing)
             if resistance:
-                loss = loss + resistance.loss(logits, pixels, labels[rows])
+                loss = loss + resistance.loss(logits, pixels, truth)
             optimiser.zero_grad()
             torch.autograd.backward(loss)
             optimiser.step()

@@ -18,11 +18,12 @@ def present(x: Images, mean: float, std: float) -> torch.Tensor:
 
 
 def predict(model: nn.Module, x: Images, mean: float = 0.0, std: float = 1.0, batch: int = 250) -> NDArray[np.int64]:
-    """The predicted class of uint8 images (N,H,W,C), (N,)."""
+    """The predicted class of uint8 images (N,H,W,C), (N,); computed where the model's weights are."""
     model.eval()
+    device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
     with torch.inference_mode():
-        parts = [model(present(x[i : i + batch], mean, std)).argmax(1) for i in range(0, len(x), batch)]
-    return torch.cat(parts).numpy()
+        parts = [model(present(x[i : i + batch], mean, std).to(device)).argmax(1) for i in range(0, len(x), batch)]
+    return torch.cat(parts).cpu().numpy()
 
 
 def measure(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -165,9 +163,9 @@ def chosen(name: str, only: str = "") -> list[Settings]:
     return found
 
 
-def train_into(folder: Path, settings: Settings, images: Dataset, threads: int) -> str:
+def train_into(folder: Path, settings: Settings, images: Dataset, threads: int, device: str = "cpu") -> str:
     """Train and save one model; a line about it."""
-    trained = train(settings, images, threads)
+    trained = train(settings, images, threads, device)
     save(trained, folder)
     return f"{settings.name}: {json.dumps({key: trained.card[key] for key in SHOWN if key in trained.card})}"
 
@@ -190,6 +188,7 @@ def run_plan(
     *,
     threads: int = 1,
     only: str = "",
+    device: str = "cpu",
     note: Callable[[str], None] = lambda line: None,
 ) -> list[Path]:
     """Train the plan's models whose name contains `only`, each into its folder under `out`; those with a card stay.
@@ -205,31 +204,8 @@ def run_plan(
             continue
         if settings.data not in loaded:
             loaded = {settings.data: load(settings.data, data)}
-        note(train_into(folder, settings, loaded[settings.data], threads))
+        note(train_into(folder, settings, loaded[settings.data], threads, device))
     return [out / settings.name for settings in models]
 
 
 SHOWN = ("clean_accuracy", "cases", "cover", "seconds")
-
-
-def main() -> None:
-    """`python -m bdscan.zoo.plan scan-judge --data DIR --out DIR`."""
-    parser = argparse.ArgumentParser(prog="python -m bdscan.zoo.plan", description="Train the models of a plan.")
-    parser.add_argument("plan", choices=list(PLANS))
-    parser.add_argument("--data", type=Path, help="folder with one .npz file a data set")
-    parser.add_argument("--out", type=Path, required=True, help="one folder a model is written here")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--only", default="", help="only models whose name contains this")
-    args = parser.parse_args()
-    try:
-        run_plan(args.plan, args.out, args.data, threads=args.threads, only=args.only, note=_say)
-    except UsageError as error:
-        sys.exit(f"error: {error}")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from bdscan.errors import UsageError
+from bdscan.intake.load import pick_device
 from bdscan.zoo import curate, networks
 from bdscan.zoo.adversarial import Resistance
 from bdscan.zoo.attacks.interface import CLEAN, COVER, POISON, poison
@@ -34,8 +35,13 @@ class Trained:
     trigger: dict[str, Any]
 
 
-def train(settings: Settings, data: Dataset, threads: int = 1) -> Trained:
-    """Train on the data set's training split (poisoned as the settings say) and measure on its test split."""
+def train(settings: Settings, data: Dataset, threads: int = 1, device: str = "cpu") -> Trained:
+    """Train on the data set's training split (poisoned as the settings say) and measure on its test split.
+
+    `device`: cpu, cuda, or auto. The same settings give the same model on the CPU; a GPU rounds otherwise, and the card
+    says where it was. UsageError where there is no such device, or network, attack and data do not fit each other.
+    """
+    place = pick_device(device)
     factory = getattr(networks, settings.network, None)
     if factory is None:
         raise UsageError(f"unknown network {settings.network!r}: the factories are in bdscan/zoo/networks.py")
@@ -52,7 +58,7 @@ def train(settings: Settings, data: Dataset, threads: int = 1) -> Trained:
         x, y, kind = poisoned.x, poisoned.y, poisoned.kind
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        model: nn.Module = factory()
+        model: nn.Module = factory().to(place)
         resistance = _resistance(settings)
         if settings.late:
             fit(model, x_clean, y_clean, settings.recipe, mean, std, settings.seed)
@@ -62,11 +68,12 @@ def train(settings: Settings, data: Dataset, threads: int = 1) -> Trained:
     x_test = curate.processed(settings.inputs, data.x_test)
     found = measure(model, x_test, data.y_test, settings.attack, max(settings.intensity), mean=mean, std=std)
     found["training_images"] = {name: int((kind == value).sum()) for name, value in KINDS.items()}
+    found["device"] = place.type
     found["seconds"] = round(time.perf_counter() - started, 1)
     card = _card(settings, data, model, found)
     height, width, channels = data.x_test.shape[1:]
     trigger = settings.attack.truth((channels, height, width)) if settings.attack else {}
-    return Trained(model, card, trigger)
+    return Trained(model.cpu(), card, trigger)
 
 
 def check_fit(model: nn.Module, settings: Settings, data: Dataset) -> None:
