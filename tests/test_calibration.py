@@ -16,7 +16,7 @@ from bdscan.calibration import ENOUGH, Reference, References, load_references
 from bdscan.cli.main import app
 from bdscan.errors import UsageError
 from bdscan.few_classes import LEVEL, held_to, is_several
-from bdscan.report import SamplesInfo, Subject
+from bdscan.report import SamplesInfo, Statistic, Subject
 from bdscan.resources import resource
 from bdscan.rules import describe_rules
 from bdscan.zoo import calibrate
@@ -69,6 +69,25 @@ def test_there_is_no_p_value_by_other_rules() -> None:
     assert found.p_value(0.6, "standard", rules="a" * 64) == 2 / 3
     assert found.p_value(0.6, "standard", rules="b" * 64) is None
     assert references(0.2).p_value(0.6, "standard", rules="b" * 64) is None, "nobody knows by which they were scanned"
+
+
+def test_statistics_that_grow_with_suspicion_get_p_values_of_their_own() -> None:
+    def one(**largest: float) -> Reference:
+        values = {name.replace("_", "."): value for name, value in largest.items()}
+        return Reference(0.5, False, (1, 28, 28), 10, 0.9, statistics=values)
+
+    def statistic(name: str, value: float | None) -> Statistic:
+        return Statistic(name=name, detector="d", value=value)
+
+    models = (*(one(fast_index=i / 10, dark_index=1.0) for i in range(ENOUGH)), one(fast_index=9.0))
+    found = References(name="r", sha256="0" * 64, budget="standard", models=models[1:], note="n", rules="a" * 64)
+    asked = [statistic("fast.index", 4.0), statistic("dark.index", 4.0), statistic("fast.ratio", 0.1)]
+    fast, dark, ratio = found.ranked(asked, "standard", "a" * 64)
+    assert (fast.p_value, fast.reference) == ((1 + 10) / (1 + ENOUGH), "r")
+    assert dark.p_value is None, "too few of the references have it"
+    assert ratio.p_value is None, "small ones are suspicious"
+    assert found.ranked([statistic("fast.index", None)], "standard", "a" * 64)[0].p_value is None
+    assert found.ranked(asked, "quick", "a" * 64) == found.ranked(asked, "standard", "b" * 64) == tuple(asked)
 
 
 def test_equal_scores_count_against_the_alarm() -> None:

@@ -134,6 +134,7 @@ def test_samples_of_a_few_classes_are_too_few_to_compare_them_and_the_report_say
         assert all(finding.weakness for finding in result.findings)
         assert "comparison" in result.summary
         assert result.p_value is None
+        assert all(one.p_value is None for one in result.statistics)
         assert significance(result) == "no p-value: the samples are of too few classes"
         assert any(f"the samples are of {classes} classes" in line for line in result.not_examined)
 

@@ -22,6 +22,7 @@ from bdscan.errors import UsageError
 ENOUGH = 49
 ALIKE = 1.5  # times as many pixels a side, or classes, at most
 FEW_CLASSES = 8  # below, labels can hardly be compared with each other
+TELLING = ("index", "contrast", "kmeans_rows")  # endings of the statistics that grow with suspicion
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Reference:
         input_shape: (C, H, W).
         alarm: whether its scan ended in an alarm, a false one.
         margins: the largest margin of each trigger family, of which `score` is the largest; empty where not known.
+        statistics: the largest of each TELLING one that its scan measured.
     """
 
     score: float
@@ -40,6 +42,7 @@ class Reference:
     classes: int
     accuracy: float
     margins: Mapping[str, float] = field(default_factory=dict)
+    statistics: Mapping[str, float] = field(default_factory=dict)
 
     def score_of(self, families: frozenset[str] | None) -> float:
         """Its score had only these families been looked for; None: all. Where that is not known, the whole score, which
@@ -76,9 +79,29 @@ class References:
 
         `families` are those that were asked for, where not all were: references are held to the same.
         """
-        if score is None or not self.models or budget != self.budget or rules not in (None, self.rules):
+        if score is None or not self._like(budget, rules):
             return None
         return self.rank(score, families)
+
+    def ranked(
+        self, found: Iterable[report.Statistic], budget: str, rules: str | None = None
+    ) -> tuple[report.Statistic, ...]:
+        """The statistics, TELLING ones with p-values of their own: ranks among the references' largest.
+
+        A stage that was not needed leaves a reference without some; a statistic that fewer than ENOUGH have gets none.
+        """
+        if not self._like(budget, rules):
+            return tuple(found)
+        return tuple(self._ranked(one) for one in found)
+
+    def _ranked(self, one: report.Statistic) -> report.Statistic:
+        theirs = [m.statistics[one.name] for m in self.models if one.name in m.statistics]
+        if one.value is None or not one.name.endswith(TELLING) or len(theirs) < ENOUGH:
+            return one
+        return one.model_copy(update={"p_value": rank_p_value(theirs, one.value), "reference": self.name})
+
+    def _like(self, budget: str, rules: str | None) -> bool:
+        return bool(self.models) and budget == self.budget and rules in (None, self.rules)
 
     def rank(self, score: float, families: frozenset[str] | None = None) -> float:
         """The p-value whatever the budget was: for a decision that needs one."""
@@ -178,6 +201,7 @@ def _reference(model: dict[str, Any]) -> Reference:
         classes=int(model["classes"]),
         accuracy=_finite(model["accuracy"]),
         margins={str(family): _finite(value) for family, value in model.get("margins", {}).items()},
+        statistics={str(name): _finite(value) for name, value in model.get("statistics", {}).items()},
     )
 
 

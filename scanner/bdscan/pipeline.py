@@ -98,6 +98,8 @@ def run(settings: Settings, progress: Progress) -> report.Report:
         known = load_rules(resource("rules"))  # the user's own rules have no references
         by_these = score(margins(known, story.confirmed, confirming.candidates(), statistics)) or 0.0
         findings = beyond(findings, judges.rank(by_these, asked), {rule.id for rule in known})
+    if against is not Compared.NOTHING:
+        statistics = references.ranked(statistics, settings.budget, used.sha256)
     verdict = decide(findings, could_look=not lacking)
     statistics += tuple(margin_statistic(subject, found, value) for found, value in near.items())
     statistics += tuple(s for c in story.confirmed for s in confirmation_statistics(subject, c))

@@ -11,7 +11,7 @@ from bdscan.calibration import rank_p_value
 from bdscan.errors import UsageError
 from bdscan.report import COMPARISON
 from bdscan.saved import read_report
-from bdscan.zoo.evaluate_parts import margins
+from bdscan.zoo.evaluate_parts import margins, telling
 from bdscan.zoo.record import write_json
 from bdscan.zoo.scan_table import ALARMS
 from bdscan.zoo.survey import Row, read
@@ -114,5 +114,6 @@ def _model(row: Row) -> dict[str, Any]:
         "classes": row["classes"],
         "accuracy": row["clean_accuracy"]["value"],
         "margins": {family: round(value, 4) for family, value in margins(row).items()},
+        "statistics": telling(row),
         "settings": row["settings"],
     }

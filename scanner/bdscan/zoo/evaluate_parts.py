@@ -6,12 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from bdscan.calibration import rank_p_value
+from bdscan.calibration import TELLING, rank_p_value
 from bdscan.zoo.rates import auc, is_alarm, score, share, split
 from bdscan.zoo.survey import Row
 
 MARGIN = ".margin"
-TELLING = ("index", "contrast", "kmeans_rows")  # endings of statistics that grow with suspicion
 LEVEL = 0.05
 Numbers = Mapping[str, float]
 
@@ -19,6 +18,11 @@ Numbers = Mapping[str, float]
 def margins(row: Row) -> dict[str, float]:
     """Family -> the largest margin of an alarm among its triggers."""
     return _largest(row, lambda name: name.endswith(MARGIN), lambda name: name.removesuffix(MARGIN))
+
+
+def telling(row: Row) -> dict[str, float]:
+    """The largest of each statistic that grows with suspicion."""
+    return _largest(row, lambda name: name.endswith(TELLING), lambda name: name)
 
 
 def _largest(row: Row, wanted: Callable[[str], bool], key: Callable[[str], str]) -> dict[str, float]:
@@ -64,11 +68,7 @@ def _by(clean: Sequence[Row], bad: Sequence[Row], name: str, value: Callable[[Ro
 
 def statistics(clean: Sequence[Row], bad: Sequence[Row]) -> dict[str, float | None]:
     """Area under the curve of each statistic's largest value in a network; zero where it was not measured."""
-
-    def of(row: Row) -> dict[str, float]:
-        return _largest(row, lambda name: name.endswith(TELLING), lambda name: name)
-
-    one, other = [of(row) for row in clean], [of(row) for row in bad]
+    one, other = [telling(row) for row in clean], [telling(row) for row in bad]
     names = sorted({name for values in [*one, *other] for name in values})
     return {name: auc([v.get(name, 0.0) for v in one], [v.get(name, 0.0) for v in other]) for name in names}
 
