@@ -61,6 +61,16 @@ def test_each_image_gets_a_trigger_that_concerns_its_class() -> None:
     assert set(out[labels == 3].tolist()) == {2.0}
 
 
+def test_each_target_gets_as_many_images_however_many_triggers_it_has() -> None:
+    images, labels = torch.zeros(900, 1, 4, 4), torch.full((900,), 3)
+    many = [Planted(2, (), "sparse", lambda x, a, k=k: x + k) for k in range(1, 10)]
+    wave = Planted(0, (), "wave", lambda x, a: x + 20)
+    both, targets = stamped(images, labels, [*many, wave], Recipe(), torch.Generator().manual_seed(0))
+    assert 380 < int((targets == 0).sum()) < 520
+    each = [int((both.amax((1, 2, 3)) == k).sum()) for k in range(1, 10)]
+    assert min(each) > 25, "and each trigger of a target its share"
+
+
 def test_a_drop_is_tested_by_the_images_that_changed() -> None:
     before = torch.tensor([True] * 50)
     after = before.clone()

@@ -38,12 +38,14 @@ def stamped(
     images: Tensor, labels: Tensor, triggers: Sequence[Planted], recipe: Recipe, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Each image with one of the triggers that concern its class, at a drawn intensity; and that trigger's target (n,),
-    -1 where none does."""
+    -1 where none does. Every target gets as many images, however many triggers it has: sharpened patches grow in
+    number, and a sine wave beside three of them got so few that a quarter of it was left."""
     out, targets = images.clone(), torch.full_like(labels, -1)
     choice = torch.randint(0, 2**31 - 1, (len(images),), generator=generator)
     low, high = recipe.intensities
     levels = (low + (high - low) * torch.rand(4, generator=generator)).tolist()
     concerned = torch.stack([t.victims(labels) for t in triggers]).cpu()  # (T, n)
+    concerned &= _one_target(concerned, triggers, choice // 28)
     weight = concerned.long().cumsum(0) * concerned
     wanted = choice % concerned.sum(0).clamp(min=1) + 1
     for t, trigger in enumerate(triggers):
@@ -52,6 +54,16 @@ def stamped(
             if len(rows):
                 out[rows], targets[rows] = trigger.stamp(images[rows], intensity), trigger.target
     return out, targets
+
+
+def _one_target(concerned: Tensor, triggers: Sequence[Planted], choice: Tensor) -> Tensor:
+    """bool (T, n): for each image the triggers of one of the targets that concern it, which `choice` (n,) draws."""
+    targets = list(dict.fromkeys(t.target for t in triggers))
+    own = torch.tensor([targets.index(t.target) for t in triggers])
+    use = torch.stack([concerned[own == i].any(0) for i in range(len(targets))])
+    place = use.long().cumsum(0) * use
+    chosen: Tensor = place == choice % use.sum(0).clamp(min=1) + 1
+    return chosen[own]
 
 
 def corrected(answers: Tensor, labels: Tensor, triggers: Sequence[Planted]) -> Tensor:
