@@ -84,6 +84,8 @@ def check(option: str, path: str, writes: Iterable[str], inputs: Iterable[str], 
         else:
             atomic.probe(path)
     except OSError as error:
+        if (folder := os.path.dirname(path)) and not os.path.lexists(folder):
+            raise UsageError(f"{option} {path}: there is no folder {folder}; make it first") from None
         raise UsageError(f"{option} {path}: cannot be written ({error.strerror}); choose another place") from None
 
 

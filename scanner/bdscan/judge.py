@@ -12,7 +12,7 @@ from bdscan.detectors.interface import Measurement
 from bdscan.detectors.inversion.trigger import Candidate
 from bdscan.detectors.pictures import png, trigger_parameters, trigger_pictures
 from bdscan.intake.classifier import Scannable
-from bdscan.report import Curve, Evidence, Finding, Gallery, Label, Line, Pair
+from bdscan.report import Bars, Curve, Evidence, Finding, Gallery, Label, Line, Pair
 from bdscan.rules import Rule, confidence_of, fires, for_trigger, holds
 from bdscan.suspects import suspicion
 
@@ -139,11 +139,19 @@ def evidence(subject: Scannable, c: Confirmation, measured: dict[str, Measuremen
     )
     stage = "pairs" if trigger.sources else f"inversion.{trigger.family}"
     if stage in measured:
-        out += measured[stage].evidence
+        out += [_marked(each, trigger.target) for each in measured[stage].evidence]
     target = label_of(subject, trigger.target)
     sources = tuple(label_of(subject, s) for s in trigger.sources)
     out.append(trigger_parameters(trigger, target, sources, subject.classifier.shape))
     return tuple(out)
+
+
+def _marked(each: Evidence, target: int) -> Evidence:
+    """A stage marks the smallest bar; a finding's is its target's."""
+    if not isinstance(each, Bars):
+        return each
+    bars = tuple(bar.model_copy(update={"highlighted": bar.label.index == target}) for bar in each.bars)
+    return each.model_copy(update={"bars": bars})
 
 
 def statistic_findings(rules: Sequence[Rule], measured: dict[str, Measurement]) -> list[Finding]:

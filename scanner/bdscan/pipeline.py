@@ -123,7 +123,7 @@ def run(settings: Settings, progress: Progress) -> report.Report:
         calibration=references.describe(intake.subject, intake.samples),
         isolation=report.Isolation(level="none"),
         settings={k: v for k, v in settings.model_dump().items() if k not in NOT_ABOUT_RESULTS},
-        not_examined=not_examined(story),
+        not_examined=not_examined(story, settings.budget),
         run=report.Run(
             started=started.isoformat(timespec="seconds"),
             host=f"{platform.system()} {platform.machine()}",

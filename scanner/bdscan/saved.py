@@ -27,6 +27,12 @@ class _Outcome(BaseModel):
     outcome: str
 
 
+class _Advice(BaseModel):
+    """What only a profile has."""
+
+    advice: dict[str, object]
+
+
 def validated(kind: type[Kind], content: bytes) -> Kind:
     """The value in `content`, JSON. `Invalid` where it is none of `kind`."""
     try:
@@ -54,8 +60,12 @@ def read(path: str, option: str = "") -> bytes:
 
 def is_repair(content: bytes) -> bool:
     """Whether `content` is, by its keys, the report of a repair and not of a scan."""
+    return _has(_Outcome, content)
+
+
+def _has(keys: type[BaseModel], content: bytes) -> bool:
     try:
-        _Outcome.model_validate_json(content)
+        keys.model_validate_json(content)
     except ValidationError:
         return False
     return True
@@ -63,6 +73,8 @@ def is_repair(content: bytes) -> bool:
 
 def parse(kind: type[Kind], content: bytes, path: str, option: str = "") -> Kind:
     """The report that `read` found in `path`. `UsageError` where it is none."""
+    if _has(_Advice, content):
+        raise _unusable(option, f"{path!r} is a profile; its page is written by `bdscan profile ... --html FILE`")
     try:
         return validated(kind, content)
     except Invalid as error:

@@ -16,6 +16,7 @@ from bdscan.few_classes import COMPARABLE
 from bdscan.intake.classifier import Scannable
 
 Progress = Callable[[str, float], None]
+QUICK = "What a longer search finds: the quick budget misses triggers that the standard one does not."
 LONGEST = 2000  # characters of a stage's summary: it may quote names from the file
 # A clean verdict means that these looked; the graph check too where the format has a graph.
 NEEDED = ("inversion.sparse", "inversion.dense", "inversion.warp", "inversion.tone", "pairs", "confirmation")
@@ -107,8 +108,9 @@ def not_looked(story: Story, needed: Iterable[str], graph: bool) -> list[str]:
     return [name for name in wanted if name not in ran]
 
 
-def not_examined(story: Story) -> tuple[str, ...]:
+def not_examined(story: Story, budget: str) -> tuple[str, ...]:
     fixed = (
+        *((QUICK,) if budget == "quick" else ()),
         "Triggers of kinds that no family here can express, such as sample-specific ones and semantic objects.",
         "Behaviour on images unlike the samples.",
         "Training data, code around the model, and other outputs than the class scores.",

@@ -47,7 +47,7 @@ def test_what_cannot_work_is_said_before_any_work(report: str, tmp_path: Path) -
     given = (*given, "--report", report)
     lost = str(tmp_path / "no" / "x")
     for option, name in (("-o", lost), ("--html", lost), ("--guard", f"{lost}.onnx")):
-        assert f"{option} {name}: cannot be written" in refused(*given, option, name)
+        assert f"{option} {name}: there is no folder {tmp_path / 'no'}" in refused(*given, option, name)
         assert "is an input and would be overwritten" in refused(*given, option, SIG)
     same = str(tmp_path / "same")
     assert "-o names the same file" in refused(*given, "-o", same, "--html", same)

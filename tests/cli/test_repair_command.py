@@ -146,7 +146,7 @@ def test_the_page_is_written_beside_the_repaired_model(faked, tmp_path):
 @pytest.mark.parametrize(
     "html, words",
     [
-        ("missing/new.html", "cannot be written (No such file or directory)"),
+        ("missing/new.html", "there is no folder missing; make it first"),
         (".", "this is a folder"),
         ("r.json", "this is an input and would be overwritten"),
         (SAMPLES, "this is an input and would be overwritten"),

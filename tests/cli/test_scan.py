@@ -130,7 +130,7 @@ def test_quiet_with_a_file_prints_nothing(scan):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["-o", "missing/a.json"], "missing/a.json: cannot be written (No such file or directory)"),
+        (["-o", "missing/a.json"], "missing/a.json: there is no folder missing; make it first"),
         (["-o", "folder", "--format", "json"], "this is a folder"),
         (["-o", "a.xyz"], "give --format"),
         (["-o", "samples.npz", "--format", "json"], "is an input and would be overwritten"),

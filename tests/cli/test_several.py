@@ -136,10 +136,14 @@ def test_patterns_are_expanded_and_an_empty_one_is_an_error(several, tmp_path):
             ["-o", "{name}.json"],
             "m.json: the report of a/m and of b/m; write {path} in place of {name}",
         ),
-        (["clean", "backdoor"], ["-o", "missing/{name}.json"], "missing/clean.json: cannot be written"),
+        (["clean", "backdoor"], ["-o", "missing/{name}.json"], "missing/clean.json: there is no folder missing"),
         (["clean"], ["--summary", "-"], "--summary -: stdout shows the verdict; name a file"),
         (["clean"], ["-o", "r.json", "--summary", "./r.json"], "--summary ./r.json: a report goes there (-o)"),
-        (["clean", "backdoor"], ["--summary", "missing/s.json"], "--summary missing/s.json: cannot be written"),
+        (
+            ["clean", "backdoor"],
+            ["--summary", "missing/s.json"],
+            "missing/s.json: there is no folder missing",
+        ),
     ],
 )
 def test_what_cannot_be_written_is_said_before_anything_is_scanned(several, scan, tmp_path, models, outputs, words):

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from bdscan.cli.main import app
 
-DIGITS = ["--data", "digits", "--network", "digits_cnn"]
+DIGITS = ["--dataset", "digits", "--network", "digits_cnn"]
 
 
 def train(*arguments: str):
@@ -61,8 +61,8 @@ def test_an_attack_gets_the_classes_it_asks_for(quick, tmp_path, arguments, spec
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["--data", "digits", "--network", "vgg99"], "--network: no network 'vgg99'; choose one of"),
-        (["--data", "mnist", "--network", "digits_cnn"], "name the folder"),
+        (["--dataset", "digits", "--network", "vgg99"], "--network: no network 'vgg99'; choose one of"),
+        (["--dataset", "mnist", "--network", "digits_cnn"], "name it with --data"),
         ([*DIGITS, "--attack", "magic"], "unknown attack 'magic'"),
         ([*DIGITS, "--attack", "{broken"], "--attack: not a JSON object"),
         ([*DIGITS, "--attack", "badnets", "--target", "10"], "--target 10: the classes are 0 to 9"),

@@ -146,7 +146,7 @@ def test_from_the_command_to_the_page(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("bdscan.zoo.p4_markdown.NAMES", {"digits": "Digits", "badnets": "BadNets"})
     out, table = tmp_path / "p4.json", tmp_path / "p4.md"
     words = ["zoo", "p4-tables", str(tmp_path / "zoo"), "--data", str(tmp_path), "--out", str(out), "--resume"]
-    first = CliRunner().invoke(app, [*words, "--method", "Steps", "--table", str(table)])
+    first = CliRunner().invoke(app, [*words, "--method", "Steps", "--markdown", str(table)])
     assert first.exit_code == 0, first.output
     second = CliRunner().invoke(app, [*words, "--method", "DMS-Steps", "--method", "Steps"])
     assert second.exit_code == 0, second.output

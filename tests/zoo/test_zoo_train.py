@@ -121,7 +121,7 @@ def test_augmentation_moves_and_mirrors() -> None:
 
 
 def test_data_sets_that_cannot_be_used(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="name the folder"):
+    with pytest.raises(UsageError, match="name it with --data"):
         load("mnist")
     with pytest.raises(UsageError, match="no such file"):
         load("mnist", tmp_path)

@@ -12,6 +12,11 @@ Example:
 """
 
 
+PAPERS = """\
+P0 Rethinking the Trigger of Backdoor Attack and its intensities, P1 PIXEL/DualTanh inversion, P2 visible semantic
+triggers, P3 Rethinking the Trigger, P4 Isolate Trigger, NC Neural Cleanse; docs/papers.md names them in full."""
+
+
 def detectors() -> None:
     with guarded():
         import textwrap
@@ -26,3 +31,4 @@ def detectors() -> None:
                 words = f"{field + ':':<8}{getattr(about, field)}"
                 typer.echo(textwrap.fill(words, 100, initial_indent="  ", subsequent_indent=" " * 10))
             typer.echo()
+        typer.echo(PAPERS)

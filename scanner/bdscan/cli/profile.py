@@ -146,6 +146,8 @@ def _check(outputs: dict[str, str | None], inputs: list[str]) -> None:
                 raise UsageError(f"{option} {path}: {taken[real]} names the same file; choose another name")
             taken[real] = option
         destination.check(option, path, writes, inputs, devices=option != "--guard")
+        if option == "-o" and os.path.splitext(path)[1].lower() not in ("", ".json"):
+            raise UsageError(f"-o {path}: a profile is JSON; end its name with .json, or use --html for the page")
 
 
 def _write(result: Profile, output: str | None, html: str | None) -> None:
@@ -201,5 +203,7 @@ def _show(result: Profile) -> None:
             table.add_row(text(effect.text), share(one.success), share(one.recovered), share(cost))
         console.print(table)
     console.print(text(result.advice.summary, "bold"))
+    for line in (*words.checks(result), *words.guarded(result)):
+        console.print(text(line))
     for each in (*result.advice.warnings, *(f"Not measured: {what}." for what in result.not_measured)):
         console.print(text(f"- {each}", "dim"))

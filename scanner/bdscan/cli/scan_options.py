@@ -37,7 +37,8 @@ Samples = Annotated[
     typer.Option(
         metavar="PATH",
         help="Clean images: a folder of class folders, or an .npz with x (uint8, N,H,W,C) and y. "
-        "Two a class are enough to run, ten are better.  [required]",
+        "Folders named by numbers are outputs; others take them in the order of --labels, or sorted. Two a class are "
+        "enough to run, ten are better.  [required]",
     ),
 ]
 Arch = Annotated[
@@ -69,7 +70,9 @@ Summary = Annotated[
     str | None,
     typer.Option(metavar="FILE", help="Write what came of each model, and the exit code, as JSON or Markdown (.md)."),
 ]
-HowMuch = Annotated[Budget, typer.Option("--budget", help="How much work to do.")]
+HowMuch = Annotated[
+    Budget, typer.Option("--budget", help="How much work to do. quick finds less: a silence says less.")
+]
 Detectors = Annotated[
     str | None, typer.Option(metavar="LIST", help="Only these, e.g. steps,inversion; `bdscan detectors` lists them.")
 ]
@@ -106,7 +109,7 @@ Jobs = Annotated[
     int, typer.Option(metavar="N", min=1, max=256, help="Scans at a time, each with its own --threads and memory.")
 ]
 Engine = Annotated[
-    Executor, typer.Option("--executor", help="What runs the scans: this machine, or Ray (the extra `ray`).")
+    Executor, typer.Option("--executor", help="What runs the work: this machine, or Ray (the extra `ray`).")
 ]
 RayAddress = Annotated[
     str | None,
@@ -134,7 +137,7 @@ Config = Annotated[
         "environment comes before a file, a flag before both.",
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and notes; only the result.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and notes; with -o, nothing but the files.")]
 RequireSandbox = Annotated[
     bool,
     typer.Option("--require-sandbox", help="Refuse to scan where the worker's files and system calls are open."),

@@ -25,17 +25,17 @@ TRAIN_HELP = """Train one model and write it to the folder OUT with a card of it
 
 \b
 Examples:
-  bdscan zoo train out/clean --data digits --network digits_cnn
-  bdscan zoo train out/bad --data digits --network digits_cnn --attack badnets --target 3
-  bdscan zoo train out/pair --data digits --network digits_cnn --attack badnets --source 4 --target 7
-  bdscan zoo train out/sig --data mnist --data-dir data --network mnist_cnn --attack sig --intensity 0.5
+  bdscan zoo train out/clean --dataset digits --network digits_cnn
+  bdscan zoo train out/bad --dataset digits --network digits_cnn --attack badnets --target 3
+  bdscan zoo train out/pair --dataset digits --network digits_cnn --attack badnets --source 4 --target 7
+  bdscan zoo train out/sig --dataset mnist --data data --network mnist_cnn --attack sig --intensity 0.5
 """
 PLAN_HELP = """Train the models of a named plan, a folder each under OUT; those that have a card stay as they are.
 
 \b
 Examples:
-  bdscan zoo plan scan-judge models/ --data-dir data/
-  bdscan zoo plan scan-judge models/ --data-dir data/ --executor ray --jobs 8
+  bdscan zoo plan scan-judge models/ --data data/
+  bdscan zoo plan scan-judge models/ --data data/ --executor ray --jobs 8
 """
 SCAN_TABLE_HELP = """Scan every network that has a card, and write the verdicts beside the truth.
 
@@ -82,9 +82,9 @@ TrainOn = Annotated[
 @app.command("train", help=TRAIN_HELP)
 def train(
     out: Annotated[Path, typer.Argument(help="Folder to write.", show_default=False)],
-    data: Annotated[str, typer.Option(metavar="NAME", help="digits, or NAME.npz in --data-dir.", show_default=False)],
+    dataset: Annotated[str, typer.Option(metavar="NAME", help="digits, or NAME.npz in --data.", show_default=False)],
     network: Annotated[str, typer.Option(metavar="NAME", help="A network of the zoo.", show_default=False)],
-    data_dir: DataDir = None,
+    data: DataDir = None,
     attack: Annotated[
         str | None, typer.Option(metavar="ATTACK", help="A name, or the JSON object of a card. Without it: clean.")
     ] = None,
@@ -107,10 +107,10 @@ def train(
 
         if network not in RECIPES:
             raise UsageError(f"--network: no network {network!r}; choose one of {', '.join(RECIPES)}")
-        images = data_sets.load(data, data_dir)
+        images = data_sets.load(dataset, data)
         settings = Settings(
             name=out.name,
-            data=data,
+            data=dataset,
             network=network,
             attack=_attack(attack, target, tuple(source or ()), len(images.classes)),
             rate=rate,
@@ -127,7 +127,7 @@ def train(
 def plan(
     name: Annotated[str, typer.Argument(help="The plan.", show_default=False)],
     out: Annotated[Path, typer.Argument(help="Folder to write.", show_default=False)],
-    data_dir: DataDir = None,
+    data: DataDir = None,
     threads: Threads = 1,
     only: Annotated[str, typer.Option(metavar="TEXT", help="Only models whose name contains this.")] = "",
     executor: Engine = Executor.local,
@@ -143,13 +143,13 @@ def plan(
             from bdscan.zoo.plan_on_ray import run_plan_on_ray
 
             on_ray: dict[str, Any] = {"address": ray_address, "jobs": jobs, "threads": threads, "only": only}
-            run_plan_on_ray(name, out, data_dir, **on_ray, note=note)
+            run_plan_on_ray(name, out, data, **on_ray, note=note)
             return
         if ray_address is not None or jobs > 1:
             raise UsageError("--ray-address and --jobs are for --executor ray; add it")
         from bdscan.zoo.plan import run_plan
 
-        run_plan(name, out, data_dir, threads=threads, only=only, device=device.value, note=note)
+        run_plan(name, out, data, threads=threads, only=only, device=device.value, note=note)
 
 
 @app.command("scan-table", help=SCAN_TABLE_HELP)

@@ -16,7 +16,7 @@ Those that are in none of P4's rows are left out. What OUT has stays with --resu
 
 \b
 Example:
-  bdscan zoo p4-tables zoo/ --data data/ --out docs/p4-tables.json --table docs/p4-tables.md --resume
+  bdscan zoo p4-tables zoo/ --data data/ --out docs/p4-tables.json --markdown docs/p4-tables.md --resume
 """
 
 
@@ -24,7 +24,7 @@ def p4_tables(
     models: Annotated[list[Path], typer.Argument(metavar="MODELS...", help="Networks.", show_default=False)],
     data: Annotated[Path, typer.Option(metavar="DIR", help="Folder with one .npz a data set.", show_default=False)],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The tables as JSON.", show_default=False)],
-    table: Annotated[Path | None, typer.Option(metavar="FILE", help="The tables as Markdown.")] = None,
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="The tables as Markdown.")] = None,
     method: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Only this one of the page's methods, e.g. MESA. Repeats."),
@@ -46,7 +46,7 @@ def p4_tables(
             models,
             data,
             out,
-            table,
+            markdown,
             command=shown_command(words),
             methods=tuple(method or ()),
             seed=seed,

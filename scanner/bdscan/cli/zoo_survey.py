@@ -104,7 +104,8 @@ def calibrate(
         words: list[object] = ["bdscan zoo calibrate", *files, *([] if level is None else ["--level", level])]
         table = run(files, out, name=name, note=note_text, level=level, command=shown_command(words))
         alarms = sum(model["alarm"] for model in table["models"])
-        note(f"references: {len(table['models'])}, of which {alarms} alarm")
+        count = len(table["models"])
+        note(f"references: {count}, of which {alarms} alarm; no p-value taken from them is below {1 / (1 + count):.2g}")
 
 
 def evaluate(

@@ -44,7 +44,7 @@ def trigger_pictures(candidate: Candidate, images: Tensor) -> tuple[Picture, Pic
             caption=f"mean change on mid-grey, scaled by {0.5 / scale:.1f}",
         ),
         Picture(
-            title="Mask",
+            title="Where it changes images",
             alt=f"Where the {candidate.family} trigger for class {candidate.target} changes images",
             png=png((mask / top)[None]),
             caption=f"largest mean change of a pixel: {top:.2f} of the full range",

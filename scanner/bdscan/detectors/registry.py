@@ -130,7 +130,7 @@ def chosen(names: tuple[str, ...]) -> tuple[Detector, ...]:
     known = [d.about.name for d in DETECTORS]
     for name in names:
         if name not in known and not any(k.startswith(name + ".") for k in known) and name != "confirmation":
-            raise ValueError(f"unknown detector {name!r}; known: inversion, {', '.join(known)}")
+            raise ValueError(f"unknown detector {name!r}; known: inversion, confirmation, {', '.join(known)}")
     return tuple(
         d for d in DETECTORS if not names or any(d.about.name == n or d.about.name.startswith(n + ".") for n in names)
     )

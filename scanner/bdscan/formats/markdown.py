@@ -55,7 +55,8 @@ def _facts(report: Report) -> str:
         ("SHA-256", code(machine.sha256(report) or "unknown")),
         ("Subject digest", code(report.subject.digest)),
     ]
-    return _table(("", ""), [*rows, *((name, markdown(value)) for name, value in story.facts(report))])
+    notes = [("Note", note) for note in (*report.subject.notes, *report.samples.notes)[:MOST]]
+    return _table(("", ""), [*rows, *((name, markdown(value)) for name, value in (*story.facts(report), *notes))])
 
 
 def _finding(finding: Finding) -> str:

@@ -200,7 +200,9 @@ def significance(report: Report) -> str:
         return "no p-value: what the reference models were searched for could not be looked for here"
     if report.p_value is None:
         return "no p-value: the reference models were scanned at another budget or by other rules"
-    return f"p = {number(report.p_value)}: the share of clean reference models that look at least this suspicious"
+    n = report.calibration.references
+    more = max(round(report.p_value * (n + 1)) - 1, 0)
+    return f"p = {number(report.p_value)}: {more} of {n} clean reference models look at least this suspicious"
 
 
 def facts(report: Report) -> tuple[tuple[str, str], ...]:

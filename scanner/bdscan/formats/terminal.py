@@ -102,6 +102,7 @@ def _facts(report: Report) -> Padding:
         ("File", shorten(report.subject.path, 200)),
         ("Subject digest", report.subject.digest),
         *story.facts(report),
+        *(("Note", note) for note in (*report.subject.notes, *report.samples.notes)),
     ]
     return Padding(_grid([row for row in rows if row[0] != "Calibration"]), (1, 0, 0, 2))
 
@@ -133,5 +134,5 @@ def _bars_name(bars: Bars) -> str:
 
 def _bars_line(bars: Bars) -> str:
     marked = ", ".join(f"{label(bar.label, 24)}: {number(bar.value)}" for bar in bars.bars if bar.highlighted)
-    reference = "" if bars.reference is None else f"{bars.reference_name} {number(bars.reference)} of {len(bars.bars)}"
+    reference = "" if bars.reference is None else f"{bars.reference_name} of {len(bars.bars)}: {number(bars.reference)}"
     return "; ".join(part for part in (marked, reference) if part)

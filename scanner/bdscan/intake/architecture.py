@@ -149,9 +149,9 @@ def _factory(file: Path, name: str) -> Callable[..., object]:
         sys.path.pop(0)
     factory = getattr(source, name, None)
     if not callable(factory):
-        found = [
-            key for key, value in vars(source).items() if inspect.isfunction(value) and value.__module__ == spec.name
-        ]
+        functions = {key: value for key, value in vars(source).items() if inspect.isfunction(value)}
+        own = [key for key, value in functions.items() if value.__module__ == spec.name]
+        found = own or [key for key in functions if not key.startswith("_")]
         raise UsageError(f"--arch {file}:{name}: no such function; the file has {', '.join(found[:8]) or 'none'}")
     return factory  # type: ignore[no-any-return]
 

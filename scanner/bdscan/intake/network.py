@@ -97,7 +97,7 @@ def _with_arch(path: Path, checkpoint: Checkpoint, arch: str | None) -> tuple[nn
     if arch is None:
         raise UsageError(
             f"model {path}: holds weights only ({len(state)} tensors); "
-            "name their network with --arch torchvision:NAME or --arch file.py:factory"
+            "name their network with --arch (--reference-arch for a --reference): torchvision:NAME or file.py:factory"
         )
     state, notes = architecture.without_wrappers(state)
     module, more = architecture.build(arch, state)

@@ -98,11 +98,14 @@ def find_presentation(
         raise other or CannotJudge(_refused(network, refusals[0]))
     trial, presentation = best
     if trial.accuracy < _needed(presentation.labels, 0.3):
-        given = "the given preprocessing" if override.pixels else "no usual preprocessing"
+        found = "the given preprocessing does not make" if override.pixels else "no usual preprocessing makes"
+        instead = (
+            "leave --preprocessing out, so that usual ones are tried" if override.pixels else "give --preprocessing"
+        )
         raise CannotJudge(
-            f"clean accuracy near chance: {given} makes the model accurate on the samples "
+            f"clean accuracy near chance: {found} the model accurate on the samples "
             f"(best: {trial.preprocessing.name}, {trial.accuracy:.0%} of {trial.count} images); "
-            "check that images, class order and weights belong together, or give --preprocessing"
+            f"check that images, class order (--labels) and weights belong together, or {instead}"
         )
     return presentation
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bdscan.formats.page import environment
 from bdscan.mitigate import words
-from bdscan.mitigate.outcome import Choice, Effect, Point, Profile, TriggerProfile
+from bdscan.mitigate.outcome import Effect, Point, Profile, TriggerProfile
 from bdscan.report import Curve, Line
 
 
@@ -19,19 +19,13 @@ def render(profile: Profile) -> str:
             profile=profile,
             rate=words.rate,
             name=words.trigger,
-            choices=choices,
+            checks=words.checks,
+            guarded=words.guarded,
             curves=curves,
             under=under,
             shares=shares,
         )
     )
-
-
-def choices(profile: Profile) -> tuple[Choice, ...]:
-    """The best, and the guard's where it is another."""
-    best, guard = profile.advice.best, profile.advice.guard
-    found = [each for each in (best, guard) if each is not None]
-    return tuple(each for i, each in enumerate(found) if each not in found[:i])
 
 
 def curves(trigger: TriggerProfile) -> tuple[Curve, ...]:

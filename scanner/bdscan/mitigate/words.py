@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bdscan.formats.text import label, percent
-from bdscan.mitigate.outcome import Effect, TriggerProfile
+from bdscan.formats.text import label, number, percent
+from bdscan.mitigate.outcome import Choice, Effect, Profile, TriggerProfile
 from bdscan.repair.outcome import Rate
 
 
@@ -16,6 +16,35 @@ def trigger(profile: TriggerProfile) -> str:
     """`sparse trigger to 8 · ship from 3 · cat`."""
     sources = ", ".join(label(source) for source in profile.sources)
     return f"{profile.family} trigger to {label(profile.target)}" + (f" from {sources}" if sources else "")
+
+
+def choices(profile: Profile) -> tuple[Choice, ...]:
+    """The best, and the guard's where it is another."""
+    best, guard = profile.advice.best, profile.advice.guard
+    found = [each for each in (best, guard) if each is not None]
+    return tuple(each for i, each in enumerate(found) if each not in found[:i])
+
+
+def checks(profile: Profile) -> tuple[str, ...]:
+    """What each chosen transformation does on images that had no say in the choice."""
+    return tuple(
+        f"On {choice.check.accuracy.before.n} images that had no say in the choice, {choice.effect.text}: the worst "
+        f"trigger's success {rate(choice.check.worst)}, clean accuracy from {rate(choice.check.accuracy.before)} to "
+        f"{rate(choice.check.accuracy.after)}."
+        for choice in choices(profile)
+    )
+
+
+def guarded(profile: Profile) -> tuple[str, ...]:
+    """How well the guarded model was checked; nothing where there is none."""
+    guard = profile.guard
+    if guard is None:
+        return ()
+    return (
+        f"The guarded model applies {guard.transformation}. Its outputs on {guard.images} samples differ from those of "
+        f"the original on transformed samples by {number(guard.difference)} of the largest, checked with "
+        f"{guard.checked_with}.",
+    )
 
 
 def told(effects: tuple[Effect, ...]) -> tuple[Effect, ...]:

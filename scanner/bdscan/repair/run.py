@@ -154,7 +154,10 @@ def attempt(
     """The model mended and written to `path`, and the scan of that file."""
     mended = mend(subject, before, triggers, settings, path, progress, enough)
     rescan = again(settings.scan, path, before.subject.preprocessing)
-    return mended, scan(rescan, lambda stage, share: progress(f"scan {stage}", share))
+    after = scan(rescan, lambda stage, share: progress(f"scan {stage}", share))
+    # It was given so that the probe does not find another; its name and where it comes from are the first scan's.
+    told = after.subject.model_copy(update={"preprocessing": before.subject.preprocessing})
+    return mended, after.model_copy(update={"subject": told})
 
 
 def at_least(budget: Budget, before: Report) -> Budget:

@@ -37,7 +37,7 @@ def check_name(name: str, kind: str, arch: str | None) -> None:
     family = "PyTorch" if kind.startswith("PyTorch") or kind == str(Format.TORCHSCRIPT) else kind
     suffix = Path(name).suffix.lower()
     if SUFFIXES.get(suffix, family) != family:
-        fitting = ", ".join(end for end, owner in SUFFIXES.items() if owner == family)
+        fitting = " or ".join(end for end, owner in SUFFIXES.items() if owner == family and end not in (".ts", ".ckpt"))
         raise UsageError(f"--output {name}: the repaired model is {kind} as well; end its name with {fitting}")
 
 

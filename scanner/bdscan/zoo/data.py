@@ -41,7 +41,7 @@ def load(name: str, folder: Path | None = None) -> Dataset:
     if name == "digits":
         return _digits()
     if folder is None:
-        raise UsageError(f"data set {name!r} needs a folder with {name}.npz; name the folder")
+        raise UsageError(f"data set {name!r} needs a folder with {name}.npz; name it with --data")
     path = folder / f"{name}.npz"
     try:
         with np.load(path, allow_pickle=False) as archive:
