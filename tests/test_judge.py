@@ -15,7 +15,7 @@ from bdscan import judge
 from bdscan.detectors.confirmation import INTENSITIES, Confirmation, Repeat
 from bdscan.detectors.interface import Measurement
 from bdscan.detectors.inversion.trigger import Candidate
-from bdscan.report import Confidence, Curve, Gallery, Label, Statistic, Verdict
+from bdscan.report import Bar, Bars, Confidence, Curve, Gallery, Label, Statistic, Verdict
 from bdscan.rules import Rule, decide
 
 COMMON = {"severity": "high", "about": "trigger", "remedy": "r", "references": [{"title": "x"}]}
@@ -166,6 +166,16 @@ def test_evidence_shows_held_out_images_before_and_after_and_the_stage_s_plots()
     for pair in gallery.pairs:
         assert pair.before.index != TARGET
         assert pair.after.index == TARGET
+
+
+def test_a_finding_marks_its_own_target_in_the_stage_s_plot() -> None:
+    labels = [Label(index=i, name=str(i)) for i in range(CLASSES)]
+    drawn = Bars(
+        title="t", unit="u", bars=tuple(Bar(label=one, value=1.0, highlighted=one.index == 0) for one in labels)
+    )
+    (one,) = findings(confirmed(found()), measured={"inversion.sparse": Measurement((), evidence=(drawn,))})
+    (shown,) = [each for each in one.evidence if isinstance(each, Bars)]
+    assert [bar.label.index for bar in shown.bars if bar.highlighted] == [TARGET]
 
 
 def test_a_statistic_s_rule_reads_its_value_and_tells_the_summary() -> None:

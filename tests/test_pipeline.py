@@ -100,6 +100,19 @@ def test_progress_is_told_of_every_stage_and_ends_at_one(fixtures_dir: Path) -> 
         assert (shares[0], shares[-1]) == (0.0, 1.0)
 
 
+def test_a_quick_silence_says_what_it_is(fixtures_dir: Path) -> None:
+    quick, standard = (scan(fixtures_dir, detectors=("steps",), budget=budget) for budget in ("quick", "standard"))
+    assert stages.QUICK in quick.not_examined
+    assert stages.QUICK not in standard.not_examined
+
+
+def test_a_p_value_is_told_as_a_count(fixtures_dir: Path) -> None:
+    one = scan(fixtures_dir, detectors=("steps",))
+    calibration = one.calibration.model_copy(update={"references": 101})
+    told = significance(one.model_copy(update={"p_value": 4 / 102, "score": 1.0, "calibration": calibration}))
+    assert told == "p = 0.0392: 3 of 101 clean reference models look at least this suspicious"
+
+
 def test_a_branch_in_the_graph_is_found_whatever_else_ran(fixtures_dir: Path) -> None:
     result = scan(fixtures_dir, "trigger-branch.onnx", detectors=("graph",))
     assert result.verdict is Verdict.SUSPICIOUS

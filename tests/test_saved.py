@@ -41,6 +41,7 @@ def test_they_are_told_apart_by_their_keys() -> None:
         (None, r"^--report: cannot read '.*r.json' \(No such file or directory\)"),
         (b"{}", r"^--report: '.*' is no bdscan report of schema 1.0: Report is invalid at tool"),
         (b"\xff\xfe", "is no bdscan report"),
+        (b'{"advice": {}}', r"^--report: '.*' is a profile; its page is written by `bdscan profile"),
         (REPAIR, r"^--report: '.*' is the report of a repair; name that of a scan$"),
     ],
 )

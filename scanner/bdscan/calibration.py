@@ -173,9 +173,11 @@ def load_references(folder: Path, own: str | None = None) -> References:
         return _references(path.read_bytes())
     try:
         return _references(Path(own).read_bytes())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except OSError as error:
+        raise UsageError(f"--calibration: cannot read {own!r} ({error.strerror}); check the path") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise UsageError(
-            f"--calibration: {own!r} is no file that `bdscan zoo calibrate` writes ({type(error).__name__})"
+            f"--calibration: {own!r} is no file that `bdscan zoo calibrate` writes; make one of your reports with it"
         ) from None
 
 

@@ -350,5 +350,5 @@ def test_calibration_without_the_references_of_a_kind() -> None:
 
 def test_a_table_of_part_of_the_judged_networks_says_so() -> None:
     table = evaluate.evaluate([row("judge-clean-0", "clean", 0.4), row("judge-warp-0", "backdoor", 3.0)])
-    assert sum(table["not_surveyed"].values()) == 289
-    assert "Not complete: 289 judged networks" in evaluate_markdown.page(table | {"command": "c"})
+    assert sum(table["not_surveyed"].values()) == 269
+    assert "Not complete: 269 judged networks" in evaluate_markdown.page(table | {"command": "c"})

@@ -34,6 +34,8 @@ A silence can be wrong
   of clean networks of as few: 10 of 19 backdoored networks are found, 1 of 30 clean ones raises a false alarm.
 
 How often
+  An alarm is `backdoor` or `suspicious` here; of 106 found, 99 were confirmed. All at the standard budget: quick has
+  no rates, and misses triggers that standard finds.
   On networks that no rule was made on, with ten clean images a class: 8 of 101 clean ones raised a false alarm
   (95 % interval 4 to 15 %), 106 of 140 backdoored ones were found (68 to 82 %), 97 of them with the right target
   first. These are small networks on digits, MNIST, Fashion-MNIST, GTSRB and CIFAR-10. Found: blended 19 of 20,

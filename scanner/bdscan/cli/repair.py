@@ -158,7 +158,7 @@ def show(result: Repair) -> None:
 
     from bdscan.cli.terminal import Stdout
     from bdscan.formats.repair_story import MOST_SWITCHES, switched
-    from bdscan.formats.text import visible
+    from bdscan.formats.text import label, visible
 
     def percent(hits: int, n: int) -> str:
         return f"{hits / n:.0%} of {n}" if n else "-"
@@ -167,7 +167,7 @@ def show(result: Repair) -> None:
     a = result.accuracy
     table.add_row("clean accuracy", percent(a.before.hits, a.before.n), percent(a.after.hits, a.after.n))
     for each in result.triggers:
-        name = Text(f"{visible(each.family)} trigger to class {each.target.index} ({visible(each.target.name)})")
+        name = Text(f"{visible(each.family)} trigger to class {label(each.target)}")
         table.add_row(name, percent(each.before.hits, each.before.n), percent(each.after.hits, each.after.n))
         if each.strongest is not None:
             before, after = each.strongest.before, each.strongest.after
@@ -179,7 +179,7 @@ def show(result: Repair) -> None:
     table.add_row("verdict", result.before.verdict.value, result.after.verdict.value)
     if result.relearn is not None:
         again = result.relearn
-        name = Text(f"trigger after {again.steps} steps on {again.poisoned} poisoned images")
+        name = Text(f"if retrained for {again.steps} steps with {again.poisoned} poisoned images (does not count)")
         table.add_row(name, "", percent(again.after.hits, again.after.n))
     if result.distance is not None:
         apart = result.distance

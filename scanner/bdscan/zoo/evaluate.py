@@ -12,7 +12,7 @@ from bdscan.zoo.clean_images import PER_CLASS
 from bdscan.zoo.evaluate_markdown import page
 from bdscan.zoo.few_classes import JUDGE, JUDGE_SEVERAL, few_judged, several_judged
 from bdscan.zoo.judged import judged_adaptive, judged_backdoored, judged_clean
-from bdscan.zoo.judged_further import KINDS, judged_further
+from bdscan.zoo.judged_further import KINDS
 from bdscan.zoo.rates import asr, is_alarm, is_learned, rates, share, split
 from bdscan.zoo.record import write_json, write_text
 from bdscan.zoo.survey import Row, read
@@ -77,12 +77,11 @@ def scanned(made: Row) -> str:
 
 
 def not_surveyed(rows: Sequence[Row]) -> dict[str, int]:
-    """Judged networks that no line is about, by plan and family: a table may be made before a survey has ended."""
+    """Judged networks that count and have no line, by plan and family: a table may be made before a survey has ended."""
     have = {row["name"] for row in rows}
     first = min(have).split("-")[0]
     plans = {JUDGE: few_judged, JUDGE_SEVERAL: several_judged}
-    usual = (*judged_clean(), *judged_backdoored(), *judged_adaptive(), *judged_further())
-    wanted = plans[first]() if first in plans else usual
+    wanted = plans[first]() if first in plans else (*judged_clean(), *judged_backdoored(), *judged_adaptive())
     lacking = [one.name.split("-")[1] for one in wanted if one.name not in have]
     return {name: lacking.count(name) for name in sorted(set(lacking))}
 
