@@ -77,7 +77,7 @@ def scanned(made: Row) -> str:
 
 
 def not_surveyed(rows: Sequence[Row]) -> dict[str, int]:
-    """Judged networks that count and have no line, by plan and family: a table may be made before a survey has ended."""
+    """Judged networks that count and have no line, by plan and family: a survey may not have ended."""
     have = {row["name"] for row in rows}
     first = min(have).split("-")[0]
     plans = {JUDGE: few_judged, JUDGE_SEVERAL: several_judged}
