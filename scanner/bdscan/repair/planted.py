@@ -77,8 +77,12 @@ def hides(report: Report, weakness: TriggerParameters) -> bool:
         for s in report.statistics
         if s.name in bounds and s.target == weakness.target and s.sources == weakness.sources
     ]
-    alarms = any(not finding.weakness and finding.target is not None for finding in report.findings)  # no branch
-    return alarms and weakness.family in TELLING and any(small)
+    return alarms(report) and weakness.family in TELLING and any(small)
+
+
+def alarms(report: Report) -> bool:
+    """Whether a finding about a trigger, and no branch, alarms."""
+    return any(not finding.weakness and finding.target is not None for finding in report.findings)
 
 
 def branches(report: Report) -> tuple[Finding, ...]:

@@ -26,6 +26,7 @@ from bdscan.repair.mend import Mended, Progress, again, mend
 from bdscan.repair.outcome import SIDECAR, Accuracy, Distance, Relearn, Repair
 from bdscan.repair.planted import Planted, named, planted
 from bdscan.repair.rounds import Enough
+from bdscan.repair.unnamed import unnamed
 from bdscan.repair.verdict import shortcomings, summary
 from bdscan.repair.write import check_copies, check_name, set_aside
 from bdscan.report import Report, Tool
@@ -61,6 +62,8 @@ def run(settings: RepairSettings, folder: str, progress: Progress, enough: Enoug
     check_classes(intake.scannable)
     check_images(lighter(intake.scannable), triggers)
     progress("load", 1.0)
+    tick = functools.partial(progress, "unnamed classes")
+    triggers = (*triggers, *unnamed(before, lighter(intake.scannable), triggers, settings.seed, tick))
     path = Path(folder) / settings.name
 
     alarms, between = len(named(before)), None
@@ -84,8 +87,8 @@ def run(settings: RepairSettings, folder: str, progress: Progress, enough: Enoug
     progress("measure", 1.0)
     apart: Distance | None = None
     if settings.weaknesses and mended.student is not None:
-        tick = functools.partial(progress, "class distance")
-        apart = distance(subject.classifier, result, *train, settings.seed, tick)
+        told = functools.partial(progress, "class distance")
+        apart = distance(subject.classifier, result, *train, settings.seed, told)
 
     reasons = shortcomings(accuracy, settings.max_accuracy_drop, after, effects[:alarms], effects[alarms:])
     if reasons:

@@ -24,6 +24,7 @@ from bdscan.repair import rounds
 from bdscan.repair.planted import named, planted
 from bdscan.repair.rounds import Plan, repair_weights
 from bdscan.repair.student import frozen
+from bdscan.repair.unnamed import unnamed
 from bdscan.report import Report
 from bdscan.settings import Settings
 from bdscan.zoo.baselines.channel_lipschitz import channel_lipschitz
@@ -47,9 +48,9 @@ BASELINES: Mapping[str, Callable[[Scannable, int], Classifier]] = {
 }
 TRAINING = (
     "fresh", "planted", "recipe", "rounds", "sharp_patches", "sharp_patterns", "sharp_warps", "sharpen", "sharper",
-    "student", "unlearn", "waves",
+    "student", "unlearn", "unnamed", "waves",
 )  # fmt: skip
-"""What `repair.rounds` trains with."""
+"""What `repair.rounds` trains with, and what finds its triggers."""
 
 
 def run(
@@ -152,7 +153,8 @@ def _repairs(
 ) -> list[Truth]:
     repair, again = repaired(row, settings, report, scratch)
     further = named(repair.between) if repair.between else ()
-    triggers, subject = (*further, *planted(report)), lighter(subject)
+    subject, known_to_it = lighter(subject), planted(report)
+    triggers = (*further, *known_to_it, *unnamed(report, subject, known_to_it, settings.seed))
     row["relearn"] = None if repair.relearn is None else repair.relearn.model_dump()
     with deterministic(settings):
         found = [truth(load(again).scannable.classifier, images, known)]
