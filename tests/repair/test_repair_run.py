@@ -103,10 +103,14 @@ def test_the_summary_says_what_was_not_seen(found: Report) -> None:
     idle = an_effect(Rate(hits=0, n=10), Rate(hits=0, n=10), 5)
     untried = an_effect(Rate(hits=0, n=0), Rate(hits=0, n=0), 7)
 
-    def said(*effects: TriggerEffect, after: int = 50, images: int | None = None, between: Report | None = None) -> str:
+    def said(*effects: TriggerEffect, after: int = 50, images: int | None = None, **more: Any) -> str:
         given = found.samples.count if images is None else images
-        accuracy = an_accuracy(after, 0.25)
-        return summary(effects, accuracy, 2.0, found, clean, cut=None, trained=True, between=between, images=given)
+        accuracy, told = an_accuracy(after, 0.25), {"between": None, **more}
+        return summary(effects, accuracy, 2.0, found, clean, cut=None, trained=True, images=given, **told)
+
+    assert "images a class" not in said(worked, per_class=10)
+    assert "It had 6 clean images a class; the rates in docs/repairs.md are with 10" in said(worked, per_class=6)
+    assert "of repairs with fewer than 5 nothing is known" in said(worked, per_class=3)
 
     assert "to class 3 fell from 90% to 0%. Of the 2 triggers no other now works on more than 0%." in said(idle, worked)
     assert "no other" not in said(worked)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import statistics
 import time
 from pathlib import Path
 from typing import get_args
@@ -106,6 +107,7 @@ def run(settings: RepairSettings, folder: str, progress: Progress, enough: Enoug
             trained=bool(mended.rounds),
             between=between,
             images=intake.samples.count,
+            per_class=statistics.median_low([count for count in intake.samples.per_class if count]),
         )
     return Repair(
         tool=Tool(version=__version__),

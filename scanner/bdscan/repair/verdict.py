@@ -10,6 +10,7 @@ from bdscan.repair.outcome import Accuracy, Cut, TriggerEffect
 from bdscan.repair.write import MODULE
 from bdscan.report import Report, Verdict
 
+MEASURED, FEWER = 10, 5  # clean images a class of the tables of repairs
 LEFT = 0.5  # of the held-out images: a recovered trigger that works on more of them was not unlearned
 STRONGEST_LEFT = 0.75  # the same of the strongest one like it, which reaches 0.6 for other classes (docs/design.md)
 
@@ -66,6 +67,7 @@ def summary(
     trained: bool,
     between: Report | None,
     images: int,
+    per_class: int = MEASURED,
 ) -> str:
     """What a repair came to, where nothing was wrong with it.
 
@@ -73,6 +75,7 @@ def summary(
         trained: whether weights were changed.
         between: the scan of a first result, whose alarms were unlearned as well.
         images: clean images that this repair was given.
+        per_class: of a class in the middle.
     """
     said = []
     if cut is not None:
@@ -110,6 +113,13 @@ def summary(
     said.append("A new scan finds nothing but natural weaknesses." if weak else "A new scan finds nothing.")
     if images < before.samples.count:
         said.append(f"It had {images} clean images, the first scan {before.samples.count}: it sees less than that one.")
+    if per_class < FEWER:
+        said.append(f"It had {per_class} clean images a class; of repairs with fewer than {FEWER} nothing is known.")
+    elif per_class < MEASURED:
+        said.append(
+            f"It had {per_class} clean images a class; the rates in docs/repairs.md are with {MEASURED}, those in"
+            f" docs/repairs-five.md with {FEWER}."
+        )
     return " ".join(said)
 
 
