@@ -60,7 +60,7 @@ def test_the_outcome_comes_first_then_both_sides_then_the_rest() -> None:
         "p = 0.312",
         "no held-out image to try it on",
         "No such plot after the repair: failed, out of memory after 4 of 10 labels.",
-        "No finding shows this trigger.",
+        "No finding of the scan shows this trigger: the repair searched for it itself.",
         "out/repaired.onnx",
         "0c" * 32,
         "max_accuracy_drop",
