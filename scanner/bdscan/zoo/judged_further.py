@@ -49,7 +49,7 @@ def _mixed(i: int, cell: Cell, target: int) -> Settings:
         target=target, sources=(source,), classes=cell.classes, trigger=BadNets(size=6, corner="centre"), opacity=0.6
     )
     kinds = (BadNets(target=other, size=4, corner=CORNERS[i % 4]), Sig(target=other, amplitude=35 / 255))
-    return cell.settings("", Multi(parts=(translucent, kinds[i % 2])), 0.02 if cell.classes > 10 else 0.04, 0)
+    return cell.settings("", Multi(parts=(translucent, kinds[i % 2])), 0.01 if cell.classes > 10 else 0.04, 0)
 
 
 KINDS: Mapping[str, tuple[Make, tuple[Cell, ...]]] = {
