@@ -13,8 +13,9 @@ Example:
 
 
 PAPERS = """\
-P0 Rethinking the Trigger of Backdoor Attack and its intensities, P1 PIXEL/DualTanh inversion, P2 visible semantic
-triggers, P3 Rethinking the Trigger, P4 Isolate Trigger, NC Neural Cleanse; docs/papers.md names them in full."""
+P0 Revisiting Training-Inference Trigger Intensity (TITIM), P1 Better Trigger Inversion Optimization, P2 visible,
+semantic, sample-specific triggers (VSSC), P3 Rethinking the Trigger of Backdoor Attack, P4 Isolate Trigger (IsTr);
+docs/papers.md says what comes from which."""
 
 
 def detectors() -> None:
