@@ -142,7 +142,7 @@ def test_patterns_are_expanded_and_an_empty_one_is_an_error(several, tmp_path):
         (
             ["clean", "backdoor"],
             ["--summary", "missing/s.json"],
-            "missing/s.json: there is no folder missing",
+            "--summary missing/s.json: there is no folder missing",
         ),
     ],
 )

@@ -157,6 +157,17 @@ def test_what_the_second_scan_names_is_unlearned_as_well(
     assert "A first result still alarmed" in result.summary
 
 
+def test_classes_that_no_finding_names_are_unlearned_and_told(
+    found: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "report.json").write_text(found.model_dump_json())
+    one = Planted(7, (), "sparse", lambda images, intensity: images, hidden=True)
+    monkeypatch.setattr("bdscan.repair.run.unnamed", lambda *given: (one,))
+    monkeypatch.setattr(mend, "Plan", lambda: rounds.Plan(searches=0, most=1))
+    result = run(wanted("sig.onnx", tmp_path / "report.json"), str(tmp_path), lambda stage, share: None)
+    assert [each.target.index for each in result.triggers][-1] == 7
+
+
 def test_a_report_without_alarms_names_nothing_to_unlearn(found: Report) -> None:
     with pytest.raises(UsageError, match="no trigger to unlearn"):
         planted(found.model_copy(update={"findings": ()}))

@@ -153,8 +153,8 @@ def _repairs(
 ) -> list[Truth]:
     repair, again = repaired(row, settings, report, scratch)
     further = named(repair.between) if repair.between else ()
-    subject, known_to_it = lighter(subject), planted(report)
-    triggers = (*further, *known_to_it, *unnamed(report, subject, known_to_it, settings.seed))
+    subject, own = lighter(subject), planted(report)
+    triggers = (*further, *own, *unnamed(report, subject, own, settings.seed))
     row["relearn"] = None if repair.relearn is None else repair.relearn.model_dump()
     with deterministic(settings):
         found = [truth(load(again).scannable.classifier, images, known)]
