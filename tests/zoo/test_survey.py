@@ -67,6 +67,7 @@ def test_the_sets_share_no_seed_of_a_network_and_there_are_enough() -> None:
         "judged-backdoored",
         "judged-adaptive",
         "judged-further",
+        "judged-instead",
         "few-tune",
         "few-references",
         "few-judged",
@@ -89,8 +90,8 @@ def test_what_is_judged_was_not_tuned_on() -> None:
         found = [one for plan in plans for one in PLANS[plan]()]
         return {json.dumps([one.data, one.to_json()["attack"], one.rate]) for one in found if one.attack is not None}
 
-    judged = specs("judged-backdoored", "judged-adaptive", "judged-further")
-    assert len(judged) == 188, "and no two are the same"
+    judged = specs("judged-backdoored", "judged-adaptive", "judged-further", "judged-instead")
+    assert len(judged) == 215, "and no two are the same"
     assert not judged & specs("scan-tune", "tune-families", "scan-judge")
 
 

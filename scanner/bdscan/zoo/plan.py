@@ -20,6 +20,7 @@ from bdscan.zoo.few_classes import few_judged, few_references, few_tune, several
 from bdscan.zoo.hard_clean import hard_clean
 from bdscan.zoo.judged import judged_adaptive, judged_backdoored, judged_clean
 from bdscan.zoo.judged_further import judged_further
+from bdscan.zoo.judged_instead import judged_instead
 from bdscan.zoo.references import references
 from bdscan.zoo.repaired import repaired
 from bdscan.zoo.settings import RECIPES, Settings
@@ -127,6 +128,7 @@ PLANS: Mapping[str, Callable[[], tuple[Settings, ...]]] = {
     "judged-backdoored": judged_backdoored,
     "judged-adaptive": judged_adaptive,
     "judged-further": judged_further,
+    "judged-instead": judged_instead,
     "few-tune": few_tune,
     "few-references": few_references,
     "few-judged": few_judged,
