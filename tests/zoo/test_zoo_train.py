@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from bdscan.cli.main import app
 from bdscan.cli.zoo import _attack
 from bdscan.errors import UsageError
+from bdscan.zoo import fit as fitting
 from bdscan.zoo import networks, plan
 from bdscan.zoo.attacks import from_spec
 from bdscan.zoo.attacks.badnets import BadNets
@@ -48,6 +49,20 @@ def test_the_backdoor_takes_and_the_card_says_so(trained: Trained) -> None:
     assert trained.card["target_labels"] == [8]
     assert trained.card["device"] == "cpu"
     assert trained.card["training_images"] == {"clean": 1257, "poison": 140, "cover": 0}
+
+
+def test_bfloat16_is_left_out_where_the_processor_would_emulate_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    short = replace(SETTINGS, recipe=replace(SETTINGS.recipe, epochs=1))
+    asked = replace(short, recipe=replace(short.recipe, bfloat16=True))
+    plain = train(short, load("digits"))
+    monkeypatch.setattr(fitting, "has_bfloat16", lambda device: False)
+    same = train(asked, load("digits"))
+    monkeypatch.setattr(fitting, "has_bfloat16", lambda device: True)
+    coarse = train(asked, load("digits"))
+    assert [one.card["precision"] for one in (plain, same, coarse)] == ["float32", "float32", "bfloat16"]
+    weights = [torch.cat([value.flatten() for value in one.model.parameters()]) for one in (plain, same, coarse)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
 
 
 def test_a_saved_folder_gives_the_same_success_again(trained: Trained, tmp_path: Path) -> None:

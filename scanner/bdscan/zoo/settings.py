@@ -13,7 +13,7 @@ from bdscan.zoo.attacks import Attack, to_spec
 class Recipe:
     """A one-cycle learning rate. `shift` (pixels) and `flip` are the augmentation, after the poison.
 
-    `bfloat16` trains under autocast with channels-last memory, which is up to twice as fast where the CPU has it.
+    `bfloat16` trains under autocast with channels-last memory, where the processor has it: up to twice as fast.
 
     Heavy augmentation: `jitter` changes light and contrast by up to this share, `noise` is the standard deviation of
     noise, `erase` the side of a grey square as a share of the image's. `adversarial` is the radius, in [0,1], of

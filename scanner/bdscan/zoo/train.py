@@ -18,7 +18,7 @@ from bdscan.zoo import curate, networks
 from bdscan.zoo.adversarial import Resistance
 from bdscan.zoo.attacks.interface import CLEAN, COVER, POISON, poison
 from bdscan.zoo.data import Dataset
-from bdscan.zoo.fit import fit
+from bdscan.zoo.fit import fast_in_bfloat16, fit
 from bdscan.zoo.measure import measure
 from bdscan.zoo.settings import Settings
 
@@ -38,8 +38,9 @@ class Trained:
 def train(settings: Settings, data: Dataset, threads: int = 1, device: str = "cpu") -> Trained:
     """Train on the data set's training split (poisoned as the settings say) and measure on its test split.
 
-    `device`: cpu, cuda, or auto. The same settings give the same model on the CPU; a GPU rounds otherwise, and the card
-    says where it was. UsageError where there is no such device, or network, attack and data do not fit each other.
+    `device`: cpu, cuda, or auto. The same settings give the same model on the same kind of processor; a GPU, or a CPU
+    without bfloat16, rounds otherwise, and the card says what it was. UsageError where there is no such device, or
+    network, attack and data do not fit each other.
     """
     place = pick_device(device)
     factory = getattr(networks, settings.network, None)
@@ -69,6 +70,7 @@ def train(settings: Settings, data: Dataset, threads: int = 1, device: str = "cp
     found = measure(model, x_test, data.y_test, settings.attack, max(settings.intensity), mean=mean, std=std)
     found["training_images"] = {name: int((kind == value).sum()) for name, value in KINDS.items()}
     found["device"] = place.type
+    found["precision"] = "bfloat16" if settings.recipe.bfloat16 and fast_in_bfloat16(place) else "float32"
     found["seconds"] = round(time.perf_counter() - started, 1)
     card = _card(settings, data, model, found)
     height, width, channels = data.x_test.shape[1:]
