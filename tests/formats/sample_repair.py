@@ -71,7 +71,7 @@ def repaired(**changes: object) -> Repair:
             ),
             TriggerEffect(target=sample.LABELS[0], family="warp", before=rate(0, 0), after=rate(0, 0)),
         ),
-        "relearn": Relearn(steps=20, poisoned=8, before=rate(1, 75), after=rate(30, 75)),
+        "relearn": Relearn(steps=20, poisoned=8, before=rate(1, 75), after=rate(30, 75), elsewhere=rate(45, 225)),
         "rounds": (
             Round(triggers=2, ratios={"sparse": 0.41, "dense": 0.72}, accuracy=rate(83, 90)),
             Round(triggers=4, ratios={"sparse": 1.04, "warp": 0.93}, accuracy=rate(82, 90)),

@@ -20,6 +20,7 @@ from bdscan.repair import unlearn as unlearning
 from bdscan.repair.outcome import Accuracy, Rate, TriggerEffect
 from bdscan.repair.planted import Planted, hides, planted
 from bdscan.repair.run import at_least, check_classes, check_images, check_trainable, run
+from bdscan.repair.student import student_of
 from bdscan.repair.verdict import shortcomings, summary
 from bdscan.report import Label, Report, Statistic, TriggerParameters, Verdict
 from bdscan.settings import RepairSettings, Settings
@@ -72,6 +73,19 @@ def test_the_weaknesses_of_a_clean_network_are_unlearned_and_its_classes_move_ap
     assert result.distance.pairs == 90
     assert result.distance.after > result.distance.before
     assert result.distance.increase > 0
+
+
+def test_a_backdoor_that_is_still_there_is_relearned_faster_than_for_other_classes(found: Report) -> None:
+    subject = load(settings("sig.onnx")).scannable
+    parts = [subject.samples.part(rows) for rows in (subject.samples.search, subject.samples.held_out)]
+    probe = measure.relearn(student_of(subject.classifier), planted(found), parts[0], parts[1], 10, 0)
+    assert probe.after.value > 0.9
+    assert probe.elsewhere is not None
+    assert probe.elsewhere.n > 2 * probe.after.n, "three classes"
+    assert probe.elsewhere.value < probe.after.value - 0.2
+    everywhere = [replace(planted(found)[0], target=c) for c in range(10)]
+    none = measure.relearn(student_of(subject.classifier), everywhere, parts[0], parts[1], 10, 0)
+    assert none.elsewhere is None
 
 
 def test_a_rejected_repair_is_set_aside_under_its_own_digests(

@@ -171,7 +171,7 @@ RESULT = {
     "command_seconds": 12.3,
     "between": "Class 3 alarms.",
     "images": 9900,
-    "relearn": {"after": {"hits": 2, "n": 5}},
+    "relearn": {"after": {"hits": 2, "n": 5}, "elsewhere": {"hits": 3, "n": 12}},
 }
 
 
@@ -194,8 +194,8 @@ def test_the_page_shows_ours_the_baselines_and_what_could_not_be_repaired() -> N
     assert "another version" not in text
     older = page({**made, "recipe": "new", "rows": [{**row, "recipe": "new"} for row in rows[:-1]] + rows[-1:]})
     assert f"with another version of the repair: `{rows[-1]['name']}`." in older, "a row that does not say"
-    line = "| a | **bdscan repair** | 2 | 9900 | 90.0 | 89.0 | 1.0 | 100.0 | 1.0 | 4.0 | 1.0 | 80.0 | 0.980 | 40.0 |"
-    assert f"{line} repaired | 12 |" in text
+    line = "| a | **bdscan repair** | 2 | 9900 | 90.0 | 89.0 | 1.0 | 100.0 | 1.0 | 4.0 | 1.0 | 80.0 | 0.980 |"
+    assert f"{line} 40.0 / 25.0 | repaired | 12 |" in text
     assert "Beside P4" not in text
     table_3 = page({**made, "rows": [{**rows[0], "name": "mnist-badnets"}]})
     row = "| MNIST, BadNets | 100.00 | 0.10 | 99.99 | 99.23 | mnist-badnets | 100.00 | 1.00 | 90.00 | 89.00 |"

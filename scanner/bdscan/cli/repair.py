@@ -181,6 +181,8 @@ def show(result: Repair) -> None:
         again = result.relearn
         name = Text(f"if retrained for {again.steps} steps with {again.poisoned} poisoned images (does not count)")
         table.add_row(name, "", percent(again.after.hits, again.after.n))
+        if again.elsewhere is not None:
+            table.add_row("  the same for other classes", "", percent(again.elsewhere.hits, again.elsewhere.n))
     if result.distance is not None:
         apart = result.distance
         name = Text(f"mean trigger over {apart.pairs} class pairs")

@@ -152,7 +152,17 @@ def relearned(probe: Relearn) -> str:
         f"on clean images and on {probe.poisoned} that carry the first trigger with the attacker's label. The trigger "
         f"then works on {percent(probe.after.value) if probe.after.n else 'an unknown share'} of the held-out images; "
         f"before, on {percent(probe.before.value) if probe.before.n else 'an unknown share'}. "
-        "This does not enter the outcome: it tells how near the backdoor still is for whoever trains the model further."
+        + elsewhere(probe)
+        + "This does not enter the outcome: it tells how near the backdoor still is for whoever trains the model on."
+    )
+
+
+def elsewhere(probe: Relearn) -> str:
+    if probe.elsewhere is None or not probe.elsewhere.n:
+        return ""
+    return (
+        f"Taught in the same way for classes that it never led to, it works on {percent(probe.elsewhere.value)}: "
+        "so much is no memory of the backdoor. "
     )
 
 

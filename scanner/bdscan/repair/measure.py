@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from scipy.stats import binomtest
@@ -19,7 +20,8 @@ from bdscan.repair.sharper import sharper
 from bdscan.repair.student import Student, frozen, student_of
 
 Images = tuple[Tensor, Tensor]  # (N, C, H, W) in [0, 1] and labels (N,)
-RELEARN_STEPS, POISONED = 20, 8
+RELEARN_STEPS, RELEARN_RATE, POISONED = 20, 5e-4, 8
+OTHERS = 3  # classes that no trigger led to, to compare with
 SEARCHES = 4  # of `sharpen`, one after the other
 FAR = 10.0  # points of accuracy beyond what may be lost; so much is no repair, whether or not so few images prove it
 
@@ -118,14 +120,31 @@ def effects(
 
 
 def relearn(
-    student: Student,
-    trigger: Planted,
-    train: Images,
-    held_out: Images,
-    seed: int,
-    learning_rate: float = 5e-4,
+    student: Student, triggers: Sequence[Planted], train: Images, held_out: Images, classes: int, seed: int
 ) -> Relearn:
-    """Fine-tune a copy on clean images and POISONED stamped ones, as an attacker with a little access would."""
+    """Teach copies of the student the first trigger anew, as an attacker with a little access would; and, to compare,
+    the same one for OTHERS classes that none of `triggers` led to."""
+    first, taken = triggers[0], {t.target for t in triggers} | set(triggers[0].sources)
+    draw = torch.randperm(classes, generator=torch.Generator().manual_seed(seed)).tolist()
+    free = [c for c in draw if c not in taken][:OTHERS]
+    everything = torch.ones(len(held_out[1]), dtype=torch.bool)
+
+    def taught(target: int) -> Rate:
+        trigger = replace(first, target=target)
+        return success(_taught(student, trigger, train, seed), trigger, *held_out, everything)
+
+    controls = [taught(c) for c in free]
+    return Relearn(
+        steps=RELEARN_STEPS,
+        poisoned=min(POISONED, int(first.victims(train[1]).sum())),
+        before=success(frozen(student), first, *held_out, everything),
+        after=taught(first.target),
+        elsewhere=Rate(hits=sum(r.hits for r in controls), n=sum(r.n for r in controls)) if controls else None,
+    )
+
+
+def _taught(student: Student, trigger: Planted, train: Images, seed: int) -> Classifier:
+    """A copy fine-tuned on clean images and POISONED stamped ones."""
     images, labels = train
     copy = student_of(frozen(student))
     generator = torch.Generator().manual_seed(seed)
@@ -133,7 +152,7 @@ def relearn(
     few = victims[torch.randperm(len(victims), generator=generator)[:POISONED]].to(labels.device)
     poisoned = trigger.stamp(images[few], 1.0)
     target = torch.full((len(few),), trigger.target, device=labels.device)
-    optimiser = torch.optim.Adam(copy.weights, lr=learning_rate)
+    optimiser = torch.optim.Adam(copy.weights, lr=RELEARN_RATE)
     for _ in range(RELEARN_STEPS):
         rows = torch.randint(0, len(images), (32,), generator=generator).to(labels.device)
         logits = copy.classifier(torch.cat([images[rows], poisoned]))
@@ -141,10 +160,4 @@ def relearn(
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-    everything = torch.ones(len(held_out[1]), dtype=torch.bool)
-    return Relearn(
-        steps=RELEARN_STEPS,
-        poisoned=len(few),
-        before=success(frozen(student), trigger, *held_out, everything),
-        after=success(frozen(copy), trigger, *held_out, everything),
-    )
+    return frozen(copy)

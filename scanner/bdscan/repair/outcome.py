@@ -82,12 +82,20 @@ class Accuracy(Value):
 
 
 class Relearn(Value):
-    """Success of the recovered trigger after a short fine-tuning on a few poisoned images, a percentage of steps."""
+    """Success of the recovered trigger after a short fine-tuning on a few poisoned images.
+
+    Attributes:
+        before: of the repaired model as it is.
+        after: after `steps` steps with `poisoned` images.
+        elsewhere: the same with the same trigger for classes that no trigger led to, all together: what a backdoor that
+            never was there reaches. Absent where there is no such class.
+    """
 
     steps: Count
     poisoned: Count
-    before: Rate  # the repaired model as it is
+    before: Rate
     after: Rate
+    elsewhere: Rate | None = None
 
 
 class Distance(Value):

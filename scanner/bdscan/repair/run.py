@@ -84,7 +84,7 @@ def run(settings: RepairSettings, folder: str, progress: Progress, enough: Enoug
     progress("measure", 0.0)
     accuracy = _clean_accuracy(intake.scannable, result)
     effects = measure.effects(subject, result, triggers, train, held_out, settings.seed + AGAIN)
-    relearn = _relearn(mended, train, held_out, settings.seed)
+    relearn = _relearn(mended, train, held_out, len(subject.classifier.classes), settings.seed)
     progress("measure", 1.0)
     apart: Distance | None = None
     if settings.weaknesses and mended.student is not None:
@@ -216,8 +216,12 @@ def of_file(scanned: Report, path: Path) -> Report:
     return scanned.model_copy(update={"subject": subject})
 
 
-def _relearn(mended: Mended, train: measure.Images, held_out: measure.Images, seed: int) -> Relearn | None:
-    return measure.relearn(mended.student, mended.triggers[0], train, held_out, seed) if mended.student else None
+def _relearn(
+    mended: Mended, train: measure.Images, held_out: measure.Images, classes: int, seed: int
+) -> Relearn | None:
+    if mended.student is None:
+        return None
+    return measure.relearn(mended.student, mended.triggers, train, held_out, classes, seed)
 
 
 def _again(progress: Progress, stage: str, share: float) -> None:

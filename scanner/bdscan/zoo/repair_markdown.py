@@ -25,9 +25,9 @@ repair, "worst" the highest ASR of any trigger and seed. The first seed is the c
 its second scan: its outcome and seconds, on the CPU; on a GPU nothing was measured. "Unstamped" is the share of the
 same images that go to the target without any trigger, after the repair: ASR cannot fall below it. RA is the share of
 stamped images that keep their own class; nDER is P2's equation 1. "Relearned" is the recovered trigger's success on
-held-out images after a further {steps} steps of training with up to {poisoned} poisoned ones: what so few bring back
-(a network that never had the backdoor learns it as well; how fast was not measured). The baselines get the same images,
-steps and seeds.
+held-out images after a further {steps} steps of training with up to {poisoned} poisoned ones: what so few bring back.
+Behind the stroke, where it was measured, the same for three classes that no trigger led to: what a backdoor that never
+was there reaches. The baselines get the same images, steps and seeds.
 """
 P4_HEADER = (
     "P4", "ASR before", "after", "accuracy before", "after",
@@ -123,8 +123,9 @@ def _lines(row: Row) -> list[tuple[object, ...]]:
 
 
 def _relearned(row: Row) -> str | None:
-    again = (row.get("relearn") or {}).get("after")
-    return _percent(again["hits"] / again["n"]) if again and again["n"] else None
+    probe = row.get("relearn") or {}
+    rates = (probe.get("after"), probe.get("elsewhere"))
+    return " / ".join(_percent(rate["hits"] / rate["n"]) for rate in rates if rate and rate["n"]) or None
 
 
 def _beside_p4(rows: list[Row]) -> list[str]:
