@@ -154,7 +154,8 @@ def page(table: Row) -> str:
         "label. Each cell: anomaly index (**bold** above 2, the papers' alarm), target that it names, seconds. Our own "
         "scan is the whole command. The published methods run on our fast form of the network (folded, bfloat16 where "
         'the processor has it), so the seconds are of the method and not of its authors\' code. "As in our tables": as '
-        "many iterations as a standard scan gives a trigger family, on half of the images.\n\n"
+        "many iterations as a standard scan gives a trigger family, on half of the images. Rows may be of different "
+        "machines: seconds compare within a row.\n\n"
         + markdown_table(header, lines)
     )
 
