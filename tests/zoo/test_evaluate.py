@@ -60,6 +60,22 @@ def test_rates_by_hand(tmp_path: Path) -> None:
     assert [one["name"] for one in table["no_verdict"]] == ["judge-sig-1"]
 
 
+def test_stand_ins_are_in_the_rates_and_told_apart(tmp_path: Path) -> None:
+    clean, first = row("judge-clean-0", "clean", 0.1), row("judge-warp-01-mnist", "backdoor", 2.0)
+    instead = row("judge-warp-22-mnist", "clean", 0.4)
+    assert evaluate.evaluate([clean, first])["stand_ins"] is None
+    table = evaluate.evaluate([clean, first, instead])
+    assert table["by_family"]["warp"]["found"]["n"] == 2
+    assert {name: (one["k"], one["n"]) for name, one in table["stand_ins"].items()} == {
+        "first": (1, 1),
+        "instead": (0, 1),
+    }
+    text = evaluate_markdown.page(table | {"command": "c"})
+    assert "1 of the backdoored ones stand in for" in text
+    assert "0 of 1" in text
+    assert "; of those first drawn 1 of 1" in text
+
+
 def test_a_certain_and_right_score_costs_little_and_a_wrong_one_much() -> None:
     right, wrong = rates.cross_entropy([0.2], [3.0]), rates.cross_entropy([3.0], [0.2])
     assert (right or 9.0) < 0.02

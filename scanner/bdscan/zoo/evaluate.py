@@ -13,6 +13,7 @@ from bdscan.zoo.evaluate_markdown import page
 from bdscan.zoo.few_classes import JUDGE, JUDGE_SEVERAL, few_judged, several_judged
 from bdscan.zoo.judged import judged_adaptive, judged_backdoored, judged_clean
 from bdscan.zoo.judged_further import KINDS
+from bdscan.zoo.judged_instead import judged_instead
 from bdscan.zoo.rates import asr, is_alarm, is_learned, rates, share, split
 from bdscan.zoo.record import write_json, write_text
 from bdscan.zoo.survey import Row, read
@@ -48,6 +49,7 @@ def evaluate(rows: Sequence[Row], references: Sequence[Row] = ()) -> dict[str, A
         "versions": sorted({f"bdscan {row['made']['version']}, torch {row['made']['torch']}" for row in rows}),
         "settings": sorted({scanned(row["made"]) for row in rows}),
         "overall": rates(clean, learned),
+        "stand_ins": stand_ins(learned),
         "by_family": {k: rates(clean, part) for k, part in split(learned, family).items()},
         "beside": {name: rates(clean, beside[name]) for name in BESIDE if name in beside},
         "by_attack": {k: rates(clean, part) for k, part in split(learned, attack).items()},
@@ -84,6 +86,14 @@ def not_surveyed(rows: Sequence[Row]) -> dict[str, int]:
     wanted = plans[first]() if first in plans else (*judged_clean(), *judged_backdoored(), *judged_adaptive())
     lacking = [one.name.split("-")[1] for one in wanted if one.name not in have]
     return {name: lacking.count(name) for name in sorted(set(lacking))}
+
+
+def stand_ins(rows: Sequence[Row]) -> dict[str, Any] | None:
+    """Found among those first drawn and among their stand-ins; None where there is no stand-in."""
+    names = {one.name for one in judged_instead()}
+    parts = split(rows, lambda row: "instead" if row["name"] in names else "first")
+    found = {key: share(is_alarm(row) for row in part) for key, part in parts.items()}
+    return found if "instead" in found else None
 
 
 def weaker(rows: Sequence[Row]) -> dict[str, Any]:

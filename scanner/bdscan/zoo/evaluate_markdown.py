@@ -52,6 +52,7 @@ def page(table: Mapping[str, Any]) -> str:
         "cross-entropy are of the report's `score`; in the tables by attack the clean networks are all of them.\n\n",
         _lacking(table["not_surveyed"]),
         _rates({"all": table["overall"]}),
+        _stand_ins(table["stand_ins"]),
         "\n## By family of attacks\n\n",
         _rates(table["by_family"]),
         *((BESIDE_RATES, _rates(table["beside"])) if table["beside"] else ()),
@@ -88,6 +89,17 @@ def _lacking(counts: Mapping[str, int]) -> str:
         return ""
     text = ", ".join(f"{n} {name}" for name, n in counts.items())
     return f"**Not complete: {sum(counts.values())} judged networks have not been surveyed yet ({text}).**\n\n"
+
+
+def _stand_ins(found: Mapping[str, Mapping[str, Any]] | None) -> str:
+    if found is None:
+        return ""
+    first = f"; of those first drawn {_share(found['first'])}" if "first" in found else ""
+    return (
+        f"\n{found['instead']['n']} of the backdoored ones stand in for networks of the same family whose trigger did "
+        f"not come to work (plan `judged-instead`, with twice the poison rate). Found of these: "
+        f"{_share(found['instead'])}{first}.\n"
+    )
 
 
 def _parts(table: Mapping[str, Any]) -> list[str]:

@@ -155,8 +155,7 @@ def page(table: Row) -> str:
         "scan is the whole command. The published methods run on our fast form of the network (folded, bfloat16 where "
         'the processor has it), so the seconds are of the method and not of its authors\' code. "As in our tables": as '
         "many iterations as a standard scan gives a trigger family, on half of the images. Rows may be of different "
-        "machines: seconds compare within a row.\n\n"
-        + markdown_table(header, lines)
+        "machines: seconds compare within a row.\n\n" + markdown_table(header, lines)
     )
 
 
