@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bdscan.intake.classifier import Scannable
 from bdscan.repair.planted import Planted
-from bdscan.repair.recipe import LAYERS, SOFT, Recipe, fitted, varied
+from bdscan.repair.recipe import HELD, LAYERS, SOFT, Recipe, fitted, varied
 from bdscan.repair.student import student_of
 
 
@@ -73,6 +73,19 @@ def test_deep_networks_are_held_by_softened_answers_unless_a_warp_alarmed(
     deep = replace(student, weights=tuple(nn.Parameter(torch.zeros(2, 2)) for _ in range(layers)))
     recipe = fitted(Recipe(), badnets.classifier, deep, pictures(), triggers)
     assert recipe.temperature == (SOFT if softened else 1.0)
+
+
+@pytest.mark.parametrize(
+    ("families", "held"),
+    [(("sparse",), HELD), (("tone", "dense"), HELD), (("sparse", "wave"), 0.0), (("warp",), 0.0)],
+)
+def test_layers_are_held_unless_a_trigger_that_inversion_only_nears_alarmed(
+    badnets: Scannable, families: tuple[str, ...], held: float
+) -> None:
+    triggers = [Planted(0, (), family, nothing) for family in families]
+    student = student_of(badnets.classifier)
+    beside = Planted(1, (), "wave", nothing, hidden=True)
+    assert fitted(Recipe(), badnets.classifier, student, pictures(), [*triggers, beside]).layers == held
 
 
 def test_deep_networks_are_trained_in_smaller_steps(badnets: Scannable) -> None:

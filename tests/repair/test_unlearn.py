@@ -14,7 +14,7 @@ from bdscan.repair.fresh import Fresh
 from bdscan.repair.planted import Planted
 from bdscan.repair.recipe import SOFT, Recipe
 from bdscan.repair.student import frozen, student_of
-from bdscan.repair.unlearn import apart, corrected, stamped, unlearn, unlikely
+from bdscan.repair.unlearn import apart, corrected, fooled, stamped, unlearn, unlikely
 from bdscan.zoo.attacks.badnets import BadNets
 
 TARGET = 8
@@ -94,11 +94,13 @@ def test_where_the_backdoor_answers_on_a_clean_image_the_label_does() -> None:
     """Class 1 of sources 0 only: the second image's answer may be the backdoor's, the third's and fourth's are not."""
     answers = torch.tensor([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.2, 0.7, 0.1], [0.2, 0.7, 0.1]]).log()
     labels = torch.tensor([0, 0, 1, 2])
-    out = corrected(answers, labels, [Planted(1, (0,), "sparse", corner)])
+    wrong = fooled(answers, labels, [Planted(1, (0,), "sparse", corner)])
+    assert wrong.tolist() == [False, True, False, False]
+    out = corrected(answers, labels, wrong)
     assert torch.equal(out[[0, 2, 3]], answers[[0, 2, 3]])
     assert out[1].argmax() == 0
     assert float(out[1].exp().sum()) == pytest.approx(1)
-    assert torch.equal(corrected(answers, labels, [Planted(1, (), "sparse", corner)])[3].argmax(), labels[3])
+    assert fooled(answers, labels, [Planted(1, (), "sparse", corner)]).tolist() == [False, True, False, True]
 
 
 def test_what_the_backdoor_answers_on_clean_images_is_not_learned_again(badnets: Scannable) -> None:

@@ -8,6 +8,8 @@ other way round: at small rates it gets away with less.
 Any trigger is unlearned most easily by answering its target less often. Clean images of other classes, nine tenths of
 the few, do not show that: the target's probability is near zero before and after. Softened answers show it. Networks of
 few layers need no such hold, and warps are known too badly for it: tighter held, more of them stays (docs/design.md).
+What each layer answers to clean images tells more still, of deep networks and others (`layers`); of warps and waves,
+which inversion only comes near, that too keeps more than it saves.
 
 An image's mirror image is one more of its class where the network says so: objects are the same, digits are not.
 """
@@ -27,6 +29,8 @@ from bdscan.repair.student import Student
 
 LAYERS = 5  # that the rate is for; more layers get a smaller one, and softened answers
 SOFT = 5.0
+HELD = 20.0
+COARSE = ("warp", "wave")  # families that inversion only comes near
 SAME = 0.8  # of the answers to mirror images; CIFAR-10's are kept on 0.84 to 0.90, Fashion-MNIST's on 0.70
 
 
@@ -45,6 +49,7 @@ class Recipe:
         mirror: whether half the images are mirrored, left to right.
         every: steps after which triggers are sharpened anew.
         temperature: that clean answers are compared at (Hinton et al. 2015).
+        layers: weight of what the layers answer to clean images.
     """
 
     steps: int = 400
@@ -57,6 +62,7 @@ class Recipe:
     mirror: bool = False
     every: int = 25
     temperature: float = 1.0
+    layers: float = 0.0
 
 
 def fitted(
@@ -64,13 +70,14 @@ def fitted(
 ) -> Recipe:
     """The recipe for this network, images (N, C, H, W) in [0, 1] of its classes, and triggers to unlearn."""
     layers = sum(weight.ndim > 1 for weight in student.weights)
-    warped = any(trigger.family == "warp" and not trigger.hidden for trigger in triggers)
+    alarmed = {trigger.family for trigger in triggers if not trigger.hidden}
     mirrored = original.predict(images.flip(3)).argmax(1) == original.predict(images).argmax(1)
     return replace(
         recipe,
         learning_rate=recipe.learning_rate * min(1.0, LAYERS / max(layers, 1)),
         mirror=float(mirrored.float().mean()) >= SAME,
-        temperature=SOFT if layers > LAYERS and not warped else recipe.temperature,
+        temperature=SOFT if layers > LAYERS and "warp" not in alarmed else recipe.temperature,
+        layers=recipe.layers if alarmed & set(COARSE) else HELD,
     )
 
 

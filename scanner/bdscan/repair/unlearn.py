@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from bdscan.intake.classifier import Classifier
 from bdscan.intake.speed import fast
+from bdscan.repair.layers import Layers, moved
 from bdscan.repair.planted import Planted
 from bdscan.repair.recipe import Recipe, varied
 from bdscan.repair.sharpen import sharpen
@@ -66,16 +67,21 @@ def _one_target(concerned: Tensor, triggers: Sequence[Planted], choice: Tensor) 
     return chosen[own]
 
 
-def corrected(answers: Tensor, labels: Tensor, triggers: Sequence[Planted]) -> Tensor:
-    """The original's log-probabilities (n, K) on clean images with labels (n,), but for images that it sends to a
-    trigger's target from a class that the trigger concerns: the backdoor may answer there, so the label does instead.
-    """
-    said, classes = answers.argmax(1), answers.shape[1]
-    fooled = torch.zeros_like(labels, dtype=torch.bool)
+def fooled(answers: Tensor, labels: Tensor, triggers: Sequence[Planted]) -> Tensor:
+    """bool (n,): clean images with labels (n,) that answers (n, K) send to a trigger's target from a class that the
+    trigger concerns: the backdoor may answer there."""
+    said = answers.argmax(1)
+    found = torch.zeros_like(labels, dtype=torch.bool)
     for trigger in triggers:
-        fooled |= (said == trigger.target) & trigger.victims(labels)
+        found |= (said == trigger.target) & trigger.victims(labels)
+    return found
+
+
+def corrected(answers: Tensor, labels: Tensor, wrong: Tensor) -> Tensor:
+    """The original's log-probabilities (n, K) on clean images with labels (n,); where `wrong` (n,), the label's."""
+    classes = answers.shape[1]
     wanted = SURE * F.one_hot(labels, classes) + (1 - SURE) / classes
-    return torch.where(fooled[:, None], wanted.log().to(answers.dtype), answers)
+    return torch.where(wrong[:, None], wanted.log().to(answers.dtype), answers)
 
 
 def unlikely(answers: Tensor, before: Tensor, targets: Tensor) -> Tensor:
@@ -134,15 +140,19 @@ def unlearn(
                     pool.append(driven[i].as_trigger())
         rows = torch.randint(0, len(images), (recipe.images,), generator=generator).to(device)
         clean, truth = varied(images[rows], recipe, generator), labels[rows]
-        with torch.no_grad():
-            answer = corrected(F.log_softmax(teacher(clean), 1), truth, triggers)
+        with torch.no_grad(), Layers() as usual:
+            answer = F.log_softmax(teacher(clean), 1)
+        wrong = fooled(answer, truth, triggers)
+        answer = corrected(answer, truth, wrong)
         dirty, targets = stamped(clean, truth, [*pool, *drawn(beside, generator)], recipe, generator)
-        with precision(device):
+        with precision(device), Layers() as now:
             logits = student.classifier(torch.cat([clean, dirty]))
         plain, marked = F.log_softmax(logits.float(), 1).chunk(2)
         loss = recipe.clean * apart(plain, answer, recipe.temperature)
         loss = loss + recipe.answers * F.kl_div(marked, answer, log_target=True, reduction="batchmean")
         loss = loss + unlikely(marked, answer, targets)
+        if recipe.layers and (change := moved(now.results, usual.results, ~wrong)) is not None:
+            loss = loss + recipe.layers * change
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(student.weights, 5.0)

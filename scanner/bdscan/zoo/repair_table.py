@@ -47,8 +47,8 @@ BASELINES: Mapping[str, Callable[[Scannable, int], Classifier]] = {
     "CLP": channel_lipschitz,
 }
 TRAINING = (
-    "fresh", "planted", "recipe", "rounds", "sharp_patches", "sharp_patterns", "sharp_warps", "sharpen", "sharper",
-    "student", "unlearn", "unnamed", "waves",
+    "fresh", "layers", "planted", "recipe", "rounds", "sharp_patches", "sharp_patterns", "sharp_warps", "sharpen",
+    "sharper", "student", "unlearn", "unnamed", "waves",
 )  # fmt: skip
 """What `repair.rounds` trains with, and what finds its triggers."""
 
