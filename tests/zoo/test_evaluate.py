@@ -12,6 +12,7 @@ from survey_lines import row, write
 from bdscan.detectors.wilson import wilson
 from bdscan.errors import UsageError
 from bdscan.zoo import calibrate, evaluate, evaluate_markdown, evaluate_parts, rates
+from bdscan.zoo.judged_instead import judged_instead
 
 
 def test_a_file_without_lines_makes_no_table(tmp_path: Path) -> None:
@@ -150,3 +151,5 @@ def test_a_table_of_part_of_the_judged_networks_says_so() -> None:
     table = evaluate.evaluate([row("judge-clean-0", "clean", 0.4), row("judge-warp-0", "backdoor", 3.0)])
     assert sum(table["not_surveyed"].values()) == 269
     assert "Not complete: 269 judged networks" in evaluate_markdown.page(table | {"command": "c"})
+    begun = evaluate.evaluate([row("judge-clean-0", "clean", 0.4), row(judged_instead()[0].name, "backdoor", 3.0)])
+    assert sum(begun["not_surveyed"].values()) == 269 + 26, "of the stand-ins too, once there is one"

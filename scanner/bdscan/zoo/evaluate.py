@@ -79,11 +79,14 @@ def scanned(made: Row) -> str:
 
 
 def not_surveyed(rows: Sequence[Row]) -> dict[str, int]:
-    """Judged networks that count and have no line, by plan and family: a survey may not have ended."""
+    """Judged networks that count and have no line, by family: a survey may not have ended. Stand-ins where there are
+    any."""
     have = {row["name"] for row in rows}
     first = min(have).split("-")[0]
     plans = {JUDGE: few_judged, JUDGE_SEVERAL: several_judged}
     wanted = plans[first]() if first in plans else (*judged_clean(), *judged_backdoored(), *judged_adaptive())
+    if any(one.name in have for one in judged_instead()):
+        wanted = (*wanted, *judged_instead())
     lacking = [one.name.split("-")[1] for one in wanted if one.name not in have]
     return {name: lacking.count(name) for name in sorted(set(lacking))}
 
