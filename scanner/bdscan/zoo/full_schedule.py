@@ -157,7 +157,8 @@ def page(table: Row) -> str:
         "many iterations as a standard scan gives a trigger family, on half of the images. Rows may be of different "
         "machines: seconds compare within a row. A label for which P1's inversion never reaches its goal "
         f"({100 * p1_schedule.GOAL:.0f} % success) counts as all pixels; where most labels do, the spread is next to "
-        "nothing, and any label that gets there has an index near a hundred, on clean networks too.\n\n" + markdown_table(header, lines)
+        "nothing, and any label that gets there has an index near a hundred, on clean networks too.\n\n"
+        + markdown_table(header, lines)
     )
 
 
