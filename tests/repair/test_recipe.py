@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bdscan.intake.classifier import Scannable
 from bdscan.repair.planted import Planted
-from bdscan.repair.recipe import HELD, LAYERS, SOFT, Recipe, fitted, varied
+from bdscan.repair.recipe import HELD, HELD_FEW, LAYERS, SOFT, Recipe, fitted, varied
 from bdscan.repair.student import student_of
 
 
@@ -76,14 +76,20 @@ def test_deep_networks_are_held_by_softened_answers_unless_a_warp_alarmed(
 
 
 @pytest.mark.parametrize(
-    ("families", "held"),
-    [(("sparse",), HELD), (("tone", "dense"), HELD), (("sparse", "wave"), 0.0), (("warp",), 0.0)],
+    ("layers", "families", "held"),
+    [
+        (LAYERS + 1, ("sparse",), HELD),
+        (LAYERS, ("tone", "dense"), HELD_FEW),
+        (LAYERS + 1, ("sparse", "wave"), 0.0),
+        (LAYERS, ("warp",), 0.0),
+    ],
 )
 def test_layers_are_held_unless_a_trigger_that_inversion_only_nears_alarmed(
-    badnets: Scannable, families: tuple[str, ...], held: float
+    badnets: Scannable, layers: int, families: tuple[str, ...], held: float
 ) -> None:
     triggers = [Planted(0, (), family, nothing) for family in families]
-    student = student_of(badnets.classifier)
+    weights = tuple(nn.Parameter(torch.zeros(2, 2)) for _ in range(layers))
+    student = replace(student_of(badnets.classifier), weights=weights)
     beside = Planted(1, (), "wave", nothing, hidden=True)
     assert fitted(Recipe(), badnets.classifier, student, pictures(), [*triggers, beside]).layers == held
 

@@ -29,7 +29,7 @@ from bdscan.repair.student import Student
 
 LAYERS = 5  # that the rate is for; more layers get a smaller one, and softened answers
 SOFT = 5.0
-HELD = 20.0
+HELD, HELD_FEW = 20.0, 5.0  # of more than LAYERS, and of fewer
 COARSE = ("warp", "wave")  # families that inversion only comes near
 SAME = 0.8  # of the answers to mirror images; CIFAR-10's are kept on 0.84 to 0.90, Fashion-MNIST's on 0.70
 
@@ -77,7 +77,7 @@ def fitted(
         learning_rate=recipe.learning_rate * min(1.0, LAYERS / max(layers, 1)),
         mirror=float(mirrored.float().mean()) >= SAME,
         temperature=SOFT if layers > LAYERS and "warp" not in alarmed else recipe.temperature,
-        layers=recipe.layers if alarmed & set(COARSE) else HELD,
+        layers=recipe.layers if alarmed & set(COARSE) else HELD if layers > LAYERS else HELD_FEW,
     )
 
 
