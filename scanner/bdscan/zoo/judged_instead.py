@@ -21,7 +21,7 @@ INSTEAD: Mapping[str, tuple[tuple[int, Cell], ...]] = {
         *((21, FASHION), (23, FASHION), (25, VIT), (27, MNIST), (29, MNIST)),  # semantic
     ),
     "filters": ((22, FASHION), (25, VIT), (28, MNIST)),  # colour depth
-    "source": ((20, GTSRB), (21, MNIST)),
+    "source": ((36, GTSRB), (21, MNIST)),
     "mapped": ((20, CIFAR), (21, MNIST)),
 }
 """Family -> numbers beyond the twenty, and where; one or two more than are missing."""
