@@ -152,4 +152,4 @@ def test_a_table_of_part_of_the_judged_networks_says_so() -> None:
     assert sum(table["not_surveyed"].values()) == 269
     assert "Not complete: 269 judged networks" in evaluate_markdown.page(table | {"command": "c"})
     begun = evaluate.evaluate([row("judge-clean-0", "clean", 0.4), row(judged_instead()[0].name, "backdoor", 3.0)])
-    assert sum(begun["not_surveyed"].values()) == 269 + 26, "of the stand-ins too, once there is one"
+    assert sum(begun["not_surveyed"].values()) == 269 + 28, "of the stand-ins too, once there is one"

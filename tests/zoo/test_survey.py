@@ -53,7 +53,7 @@ def test_what_is_judged_was_not_tuned_on() -> None:
         return {json.dumps([one.data, one.to_json()["attack"], one.rate]) for one in found if one.attack is not None}
 
     judged = specs("judged-backdoored", "judged-adaptive", "judged-further", "judged-instead")
-    assert len(judged) == 215, "and no two are the same"
+    assert len(judged) == 217, "and no two are the same"
     assert not judged & specs("scan-tune", "tune-families", "scan-judge")
 
 
