@@ -49,20 +49,24 @@ def subject() -> BenchmarkSubject:
 
 
 def test_the_schedule_recovers_the_patch() -> None:
-    """It is the paper's method that is timed: in its epochs it finds a small trigger where the patch is."""
+    """It is the paper's method that is timed: in its epochs it finds a small trigger where the patch is. Where it ends
+    hangs on rounding, so on the processor: from one start a sixth of it lay there on one, two fifths from the next."""
     with np.load(model_folders.FIXTURES / "samples.npz") as archive:
         images = present(archive["x"], 0.0, 1.0)
     network = digits_badnets()
-    found = p1_schedule.invert(lambda x: network((x - 0.5) / 0.5), images, 8, epochs=80)
-    assert found.success >= p1_schedule.GOAL
-    stamped = (images + found.change).clamp(0, 1)
-    assert float((network((stamped - 0.5) / 0.5).argmax(1) == 8).float().mean()) > 0.8
-    size = found.change.abs().amax(0)
     mask = torch.from_numpy(BadNets(target=8).truth((1, 16, 16))["mask"]) > 0
     near = nn.functional.max_pool2d(mask[None, None].float(), 3, 1, 1)[0, 0] > 0
-    assert float(size.sum()) < mask.sum()
-    assert float(size[near].sum() / size.sum()) > 2 * float(near.float().mean())
-    assert len(found.epoch_seconds) == 80
+    shares = []
+    for seed in range(4):
+        found = p1_schedule.invert(lambda x: network((x - 0.5) / 0.5), images, 8, epochs=80, seed=seed)
+        assert found.success >= p1_schedule.GOAL
+        stamped = (images + found.change).clamp(0, 1)
+        assert float((network((stamped - 0.5) / 0.5).argmax(1) == 8).float().mean()) > 0.8
+        size = found.change.abs().amax(0)
+        assert float(size.sum()) < mask.sum()
+        shares.append(float(size[near].sum() / size.sum()))
+        assert len(found.epoch_seconds) == 80
+    assert float(np.mean(shares)) > 2 * float(near.float().mean()), shares
 
 
 def test_the_schedule_is_multiplied_out(monkeypatch: pytest.MonkeyPatch) -> None:
