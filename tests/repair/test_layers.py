@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from bdscan.intake.calls import Layers
 from bdscan.intake.load import load
-from bdscan.repair.layers import Layers, moved
+from bdscan.repair.layers import answered, moved
 from bdscan.repair.student import student_of
 from bdscan.settings import Settings
 
@@ -32,6 +33,16 @@ def test_what_a_script_computes_is_not_seen(fixtures_dir: Path) -> None:
     assert moved(seen.results, seen.results, torch.ones(4, dtype=torch.bool)) is None
 
 
+def test_nothing_is_kept_where_nothing_is_watched(fixtures_dir: Path) -> None:
+    settings = Settings(model=str(fixtures_dir / "sig.onnx"), samples=str(fixtures_dir / "samples.npz"))
+    classifier, images = load(settings).scannable.classifier, torch.rand(4, 1, 16, 16)
+    logits, layers = answered(classifier, images, False)
+    again, kept = answered(classifier, images, True)
+    assert layers == []
+    assert kept
+    assert torch.equal(logits, again)
+
+
 def test_the_change_by_hand() -> None:
     """Two layers; the second image does not count, and the student's answers to other images are not looked at."""
     usual = [torch.tensor([[3.0, 4.0], [9.0, 9.0]]), torch.tensor([[2.0], [7.0]])]
@@ -40,7 +51,7 @@ def test_the_change_by_hand() -> None:
     change = moved(now, usual, rows)
     assert change is not None
     assert float(change) == pytest.approx((1 / 25 + 1) / 2)
-    assert float(moved(usual, usual, rows)) == 0  # type: ignore[arg-type]
+    assert float(moved(usual, usual, rows)) == 0
     assert moved(now, usual, torch.tensor([False, False])) is None
 
 
@@ -57,15 +68,13 @@ def test_a_student_of_an_onnx_graph_is_seen_and_learns_from_it(fixtures_dir: Pat
     subject = load(Settings(model=str(fixtures_dir / "sig.onnx"), samples=samples)).scannable
     images, _ = subject.samples.part(subject.samples.search)
     student = student_of(subject.classifier)
-    with torch.no_grad(), Layers() as usual:
-        subject.classifier(images)
     with torch.no_grad():
+        _, usual = answered(subject.classifier, images, True)
         for weight in student.weights:
             weight.mul_(1.1)
-    with Layers() as now:
-        student.classifier(torch.cat([images, images]))
-    change = moved(now.results, usual.results, torch.ones(len(images), dtype=torch.bool))
+    _, now = answered(student.classifier, torch.cat([images, images]), True)
+    change = moved(now, usual, torch.ones(len(images), dtype=torch.bool))
     assert change is not None
     assert change.item() > 0.01
-    change.backward()  # type: ignore[no-untyped-call]
+    change.backward()
     assert any(weight.grad is not None and bool(weight.grad.any()) for weight in student.weights)

@@ -53,13 +53,8 @@ class Linear:
 
 
 @dataclass
-class Watch(TorchFunctionMode):
-    """Record softmax and linear calls and count multiply-accumulate operations."""
-
-    softmaxes: list[Tensor] = field(default_factory=list)
-    linears: list[Linear | None] = field(default_factory=list)
-    sums: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
-    macs: int = 0
+class Onlooker(TorchFunctionMode):
+    """Is shown every call that results in a tensor, and changes none."""
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -68,20 +63,45 @@ class Watch(TorchFunctionMode):
         self, func: Function, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        if not isinstance(result, Tensor):
-            return result
+        if isinstance(result, Tensor):
+            self.see(func, args, kwargs or {}, result)
+        return result
+
+    def see(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Tensor) -> None:
+        raise NotImplementedError
+
+
+@dataclass
+class Watch(Onlooker):
+    """Record softmax and linear calls and count multiply-accumulate operations."""
+
+    softmaxes: list[Tensor] = field(default_factory=list)
+    linears: list[Linear | None] = field(default_factory=list)
+    sums: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
+    macs: int = 0
+
+    def see(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Tensor) -> None:
         if func in SOFTMAX:
             self.softmaxes.append(result)
         elif func in LINEAR:
-            call = as_linear(func, args, kwargs or {}, result, len(self.linears))
-            self.linears.append(call)
-            self.macs += result.numel() * _inner(func, args, kwargs or {})
+            self.linears.append(as_linear(func, args, kwargs, result, len(self.linears)))
+            self.macs += result.numel() * _inner(func, args, kwargs)
         elif func in CONV:
-            weight = args[1] if len(args) > 1 else (kwargs or {})["weight"]
+            weight = args[1] if len(args) > 1 else kwargs["weight"]
             self.macs += result.numel() * weight[0].numel()
         elif func in ADD and len(args) == 2 and all(isinstance(arg, Tensor) for arg in args):
             self.sums.append((args[0], args[1], result))
-        return result
+
+
+@dataclass
+class Layers(Onlooker):
+    """Keep what convolutions and linear calls answer, in their order."""
+
+    results: list[Tensor] = field(default_factory=list)
+
+    def see(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Tensor) -> None:
+        if func in CONV or func in LINEAR:
+            self.results.append(result)
 
 
 def _inner(func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
@@ -134,24 +154,20 @@ class Bypass(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-class Capture(TorchFunctionMode):
+@dataclass
+class Capture(Onlooker):
     """Keep the input of the linear call of one place."""
 
-    def __init__(self, place: Place) -> None:
-        super().__init__()
-        self.place, self.seen = place, -1
-        self.input: Tensor | None = None
+    place: Place
+    seen: int = -1
+    input: Tensor | None = None
 
-    def __torch_function__(
-        self, func: Function, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
+    def see(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], result: Tensor) -> None:
         if func in LINEAR:
             self.seen += 1
-            if self.seen == self.place.rank and isinstance(result, Tensor):
-                call = as_linear(func, args, kwargs or {}, result, self.place.rank)
+            if self.seen == self.place.rank:
+                call = as_linear(func, args, kwargs, result, self.place.rank)
                 self.input = call.input if call else None
-        return result
 
 
 def same_values(a: Tensor, b: Tensor) -> bool:

@@ -1,39 +1,28 @@
 """What the layers of a network answer, and how far a student's answers moved from the original's.
 
 Ten classes' probabilities on fifty images say little about what a network does on others; its layers' answers say far
-more (hints, Romero et al. 2015). Held to them on clean images,
-a student unlearns the trigger and little else.
+more (hints, Romero et al. 2015). Held to them on clean images, a student unlearns the trigger and little else.
+TorchScript runs unseen; there nothing is held.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
-from bdscan.intake.calls import CONV, LINEAR, Function
+from bdscan.intake.calls import Layers
+from bdscan.intake.classifier import Classifier
 
 
-@dataclass
-class Layers(TorchFunctionMode):
-    """Collect the results of convolutions and linear calls, in their order; none of TorchScript, which is not seen."""
-
-    results: list[Tensor] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        super().__init__()
-
-    def __torch_function__(
-        self, func: Function, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if (func in CONV or func in LINEAR) and isinstance(result, Tensor):
-            self.results.append(result)
-        return result
+def answered(classifier: Classifier, images: Tensor, watch: bool) -> tuple[Tensor, list[Tensor]]:
+    """Logits of images (N, C, H, W), and its layers' answers, which are large: none where they are not watched."""
+    if not watch:
+        return classifier(images), []
+    with Layers() as seen:
+        logits = classifier(images)
+    return logits, seen.results
 
 
 def moved(now: Sequence[Tensor], usual: Sequence[Tensor], rows: Tensor) -> Tensor | None:
@@ -44,7 +33,7 @@ def moved(now: Sequence[Tensor], usual: Sequence[Tensor], rows: Tensor) -> Tenso
         usual: the original's (N, ...).
         rows: bool (N,), images that count.
 
-    Returns None where there is nothing to compare: no layer was seen, or a graph takes its batch in pieces.
+    Returns None where there is nothing to compare: no layer was watched or seen, or a graph takes its batch in pieces.
     """
     if not usual or len(now) != len(usual) or not bool(rows.any()):
         return None

@@ -30,7 +30,7 @@ from bdscan.repair.student import Student
 LAYERS = 5  # that the rate is for; more layers get a smaller one, and softened answers
 SOFT = 5.0
 HELD, HELD_FEW = 20.0, 5.0  # of more than LAYERS, and of fewer
-COARSE = ("warp", "wave")  # families that inversion only comes near
+COARSE = frozenset({"warp", "wave"})  # families that inversion only comes near
 SAME = 0.8  # of the answers to mirror images; CIFAR-10's are kept on 0.84 to 0.90, Fashion-MNIST's on 0.70
 
 
@@ -69,15 +69,17 @@ def fitted(
     recipe: Recipe, original: Classifier, student: Student, images: Tensor, triggers: Sequence[Planted] = ()
 ) -> Recipe:
     """The recipe for this network, images (N, C, H, W) in [0, 1] of its classes, and triggers to unlearn."""
-    layers = sum(weight.ndim > 1 for weight in student.weights)
+    depth = sum(weight.ndim > 1 for weight in student.weights)
+    deep = depth > LAYERS
     alarmed = {trigger.family for trigger in triggers if not trigger.hidden}
+    held = HELD if deep else HELD_FEW
     mirrored = original.predict(images.flip(3)).argmax(1) == original.predict(images).argmax(1)
     return replace(
         recipe,
-        learning_rate=recipe.learning_rate * min(1.0, LAYERS / max(layers, 1)),
+        learning_rate=recipe.learning_rate * min(1.0, LAYERS / max(depth, 1)),
         mirror=float(mirrored.float().mean()) >= SAME,
-        temperature=SOFT if layers > LAYERS and "warp" not in alarmed else recipe.temperature,
-        layers=recipe.layers if alarmed & set(COARSE) else HELD if layers > LAYERS else HELD_FEW,
+        temperature=SOFT if deep and "warp" not in alarmed else recipe.temperature,
+        layers=recipe.layers if alarmed & COARSE else held,
     )
 
 

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from bdscan.intake.classifier import Classifier
 from bdscan.intake.speed import fast
-from bdscan.repair.layers import Layers, moved
+from bdscan.repair.layers import answered, moved
 from bdscan.repair.planted import Planted
 from bdscan.repair.recipe import Recipe, varied
 from bdscan.repair.sharpen import sharpen
@@ -126,7 +126,7 @@ def unlearn(
     driven = sharper(triggers, images, labels, seed)
     pool, beside = list(triggers), neighbours(triggers, images)
     generator = torch.Generator().manual_seed(seed)
-    device = images.device
+    device, held = images.device, recipe.layers > 0
     optimiser = torch.optim.Adam(student.weights, lr=recipe.learning_rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda i: 0.55 + 0.45 * math.cos(math.pi * min(i / recipe.steps, 1.0))
@@ -140,18 +140,19 @@ def unlearn(
                     pool.append(driven[i].as_trigger())
         rows = torch.randint(0, len(images), (recipe.images,), generator=generator).to(device)
         clean, truth = varied(images[rows], recipe, generator), labels[rows]
-        with torch.no_grad(), Layers() as usual:
-            answer = F.log_softmax(teacher(clean), 1)
+        with torch.no_grad():
+            logits, usual = answered(teacher, clean, held)
+        answer = F.log_softmax(logits, 1)
         wrong = fooled(answer, truth, triggers)
         answer = corrected(answer, truth, wrong)
         dirty, targets = stamped(clean, truth, [*pool, *drawn(beside, generator)], recipe, generator)
-        with precision(device), Layers() as now:
-            logits = student.classifier(torch.cat([clean, dirty]))
+        with precision(device):
+            logits, now = answered(student.classifier, torch.cat([clean, dirty]), held)
         plain, marked = F.log_softmax(logits.float(), 1).chunk(2)
         loss = recipe.clean * apart(plain, answer, recipe.temperature)
         loss = loss + recipe.answers * F.kl_div(marked, answer, log_target=True, reduction="batchmean")
         loss = loss + unlikely(marked, answer, targets)
-        if recipe.layers and (change := moved(now.results, usual.results, ~wrong)) is not None:
+        if (change := moved(now, usual, ~wrong)) is not None:
             loss = loss + recipe.layers * change
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

@@ -97,7 +97,7 @@ def _stand_ins(found: Mapping[str, Mapping[str, Any]] | None) -> str:
     first = f"; of those first drawn {_share(found['first'])}" if "first" in found else ""
     return (
         f"\n{found['instead']['n']} of the backdoored ones stand in for networks of the same family whose trigger did "
-        f"not come to work (plan `judged-instead`, with twice the poison rate). Found of these: "
+        f"not come to work (plan `judged-instead`: twice the poison rate, some on MNIST instead). Found of these: "
         f"{_share(found['instead'])}{first}.\n"
     )
 

@@ -26,7 +26,7 @@ def fit(
     """Train in place, where the model's weights are, on uint8 images (N,H,W,C) and labels (N,); leaves the model in
     evaluation mode. What is drawn is drawn on the CPU, the same for every device."""
     device = next(model.parameters()).device
-    half = recipe.bfloat16 and fast_in_bfloat16(device)
+    half = in_bfloat16(recipe, device)
     draw = torch.Generator().manual_seed(seed)
     images, labels = torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(y)
     if half:
@@ -64,9 +64,10 @@ def fit(
     model.eval()
 
 
-def fast_in_bfloat16(device: torch.device) -> bool:
-    """Elsewhere bfloat16 is emulated: eleven times slower than float32 (CIFAR ResNet-8 and GTSRB CNN, AVX2 alone)."""
-    return device.type != "cpu" or has_bfloat16(device)
+def in_bfloat16(recipe: Recipe, device: torch.device) -> bool:
+    """Whether this recipe trains in bfloat16 here. Where a CPU has it not it is emulated: eleven times slower than
+    float32 (CIFAR ResNet-8 and GTSRB CNN, AVX2 alone)."""
+    return recipe.bfloat16 and (device.type != "cpu" or has_bfloat16(device))
 
 
 def augment(images: Tensor, recipe: Recipe, draw: torch.Generator) -> Tensor:

@@ -18,7 +18,7 @@ from bdscan.zoo import curate, networks
 from bdscan.zoo.adversarial import Resistance
 from bdscan.zoo.attacks.interface import CLEAN, COVER, POISON, poison
 from bdscan.zoo.data import Dataset
-from bdscan.zoo.fit import fast_in_bfloat16, fit
+from bdscan.zoo.fit import fit, in_bfloat16
 from bdscan.zoo.measure import measure
 from bdscan.zoo.settings import Settings
 
@@ -70,7 +70,7 @@ def train(settings: Settings, data: Dataset, threads: int = 1, device: str = "cp
     found = measure(model, x_test, data.y_test, settings.attack, max(settings.intensity), mean=mean, std=std)
     found["training_images"] = {name: int((kind == value).sum()) for name, value in KINDS.items()}
     found["device"] = place.type
-    found["precision"] = "bfloat16" if settings.recipe.bfloat16 and fast_in_bfloat16(place) else "float32"
+    found["precision"] = "bfloat16" if in_bfloat16(settings.recipe, place) else "float32"
     found["seconds"] = round(time.perf_counter() - started, 1)
     card = _card(settings, data, model, found)
     height, width, channels = data.x_test.shape[1:]
