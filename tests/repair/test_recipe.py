@@ -11,34 +11,12 @@ from torch import Tensor, nn
 
 from bdscan.intake.classifier import Scannable
 from bdscan.repair.planted import Planted
-from bdscan.repair.recipe import HELD, HELD_FEW, LAYERS, SOFT, Recipe, fitted, varied
-from bdscan.repair.student import student_of
+from bdscan.repair.recipe import HELD, HELD_FEW, LAYERS, SOFT, Recipe, fitted
+from bdscan.repair.student import Student, student_of
 
 
 def pictures(count: int = 12) -> Tensor:
     return torch.rand(count, 1, 10, 10, generator=torch.Generator().manual_seed(0))
-
-
-def test_varied_images_stay_in_range_and_differ() -> None:
-    out = varied(pictures(), Recipe(), torch.Generator().manual_seed(1))
-    assert out.shape == pictures().shape
-    assert 0 <= float(out.min()) <= float(out.max()) <= 1
-    assert not torch.equal(out, pictures())
-
-
-def test_half_the_images_are_mirrored_where_that_is_allowed() -> None:
-    """Bright on the left: mirrored images have their light on the right, mixed ones are left out."""
-    images = torch.zeros(400, 1, 10, 10)
-    images[..., :3] = 1.0
-
-    def right(mirror: bool) -> float:
-        out = varied(images, Recipe(mirror=mirror), torch.Generator().manual_seed(1))
-        sides = torch.stack([out[..., 0].mean((1, 2)), out[..., -1].mean((1, 2))])
-        clear = sides.amin(0) == 0
-        return float((sides[1] > 0)[clear].float().mean())
-
-    assert right(False) == 0
-    assert right(True) == pytest.approx(0.5, abs=0.1)
 
 
 @pytest.mark.parametrize(
@@ -57,22 +35,47 @@ def nothing(images: Tensor, intensity: float) -> Tensor:
     return images
 
 
+def deep(subject: Scannable, layers: int) -> Student:
+    """A student with as many layers."""
+    weights = tuple(nn.Parameter(torch.zeros(2, 2)) for _ in range(layers))
+    return replace(student_of(subject.classifier), weights=weights)
+
+
 @pytest.mark.parametrize(
-    ("layers", "triggers", "softened"),
+    ("layers", "families", "softened"),
     [
-        (LAYERS, [Planted(0, (), "sparse", nothing)], False),
-        (LAYERS + 1, [Planted(0, (), "sparse", nothing)], True),
-        (LAYERS + 1, [Planted(0, (), "sparse", nothing), Planted(1, (), "warp", nothing)], False),
-        (LAYERS + 1, [Planted(0, (), "sparse", nothing), Planted(1, (), "warp", nothing, hidden=True)], True),
+        (LAYERS, ("sparse",), True),
+        (LAYERS + 1, ("sparse",), True),
+        (LAYERS, ("sparse", "tone"), False),
+        (LAYERS + 1, ("sparse", "tone"), True),
+        (LAYERS, ("warp",), False),
+        (LAYERS + 1, ("sparse", "warp"), False),
     ],
 )
-def test_deep_networks_are_held_by_softened_answers_unless_a_warp_alarmed(
-    badnets: Scannable, layers: int, triggers: list[Planted], softened: bool
+def test_softened_answers_hold_deep_networks_unless_a_warp_alarmed_and_few_layers_where_patches_alone_did(
+    badnets: Scannable, layers: int, families: tuple[str, ...], softened: bool
 ) -> None:
-    student = student_of(badnets.classifier)
-    deep = replace(student, weights=tuple(nn.Parameter(torch.zeros(2, 2)) for _ in range(layers)))
-    recipe = fitted(Recipe(), badnets.classifier, deep, pictures(), triggers)
+    triggers = [Planted(0, (), family, nothing) for family in families]
+    beside = Planted(1, (), "warp", nothing, hidden=True)
+    recipe = fitted(Recipe(), badnets.classifier, deep(badnets, layers), pictures(), [*triggers, beside])
     assert recipe.temperature == (SOFT if softened else 1.0)
+
+
+@pytest.mark.parametrize(
+    ("layers", "families", "turn"),
+    [
+        (LAYERS, ("sparse", "sparse"), True),
+        (LAYERS + 1, ("sparse",), False),
+        (LAYERS, ("sparse", "tone"), False),
+        (LAYERS, ("warp",), False),
+        (LAYERS, (), False),
+    ],
+)
+def test_images_are_turned_where_few_layers_unlearn_patches_alone(
+    badnets: Scannable, layers: int, families: tuple[str, ...], turn: bool
+) -> None:
+    triggers = [Planted(0, (), family, nothing) for family in families]
+    assert fitted(Recipe(), badnets.classifier, deep(badnets, layers), pictures(), triggers).turn is turn
 
 
 @pytest.mark.parametrize(
@@ -88,18 +91,14 @@ def test_layers_are_held_unless_a_trigger_that_inversion_only_nears_alarmed(
     badnets: Scannable, layers: int, families: tuple[str, ...], held: float
 ) -> None:
     triggers = [Planted(0, (), family, nothing) for family in families]
-    weights = tuple(nn.Parameter(torch.zeros(2, 2)) for _ in range(layers))
-    student = replace(student_of(badnets.classifier), weights=weights)
     beside = Planted(1, (), "wave", nothing, hidden=True)
-    assert fitted(Recipe(), badnets.classifier, student, pictures(), [*triggers, beside]).layers == held
+    recipe = fitted(Recipe(), badnets.classifier, deep(badnets, layers), pictures(), [*triggers, beside])
+    assert recipe.layers == held
 
 
 def test_deep_networks_are_trained_in_smaller_steps(badnets: Scannable) -> None:
-    student = student_of(badnets.classifier)
-
     def rate(layers: int) -> float:
-        deep = tuple(nn.Parameter(torch.zeros(2, 2)) for _ in range(layers))
-        return fitted(Recipe(), badnets.classifier, replace(student, weights=deep), pictures()).learning_rate
+        return fitted(Recipe(), badnets.classifier, deep(badnets, layers), pictures()).learning_rate
 
     usual = Recipe().learning_rate
     assert [rate(n) / usual for n in (1, LAYERS, 4 * LAYERS)] == pytest.approx([1.0, 1.0, 0.25])

@@ -1,4 +1,4 @@
-"""How a repair trains, and how its few images are varied: fitted to the network and to what it takes for the same.
+"""How a repair trains: fitted to the network, its triggers, and what it takes for the same image.
 
 Adam's step changes every weight by as much, and what the layers' changes do to the answers adds up: the rate that suits
 five layers unlearns a residual network of twenty in a few coarse steps, for three points of accuracy where one is
@@ -6,12 +6,14 @@ enough. And the slower a patch is unlearned, the closer the sharpened ones come 
 other way round: at small rates it gets away with less.
 
 Any trigger is unlearned most easily by answering its target less often. Clean images of other classes, nine tenths of
-the few, do not show that: the target's probability is near zero before and after. Softened answers show it. Networks of
-few layers need no such hold, and warps are known too badly for it: tighter held, more of them stays (docs/design.md).
-What each layer answers to clean images tells more still, of deep networks and others (`layers`); of warps and waves,
-which inversion only comes near, that too keeps more than it saves.
+the few, do not show that: the target's probability is near zero before and after. Softened answers show it, and what
+each layer answers to clean images tells more still (`layers`). What inversion only comes near must not be held so
+tightly, or more of it stays: answers are not softened for warps and, in networks of few layers, for anything but
+patches; layers are not held for warps and waves (docs/design.md).
 
-An image's mirror image is one more of its class where the network says so: objects are the same, digits are not.
+An image's mirror image is one more of its class where the network says so: objects are the same, digits are not. Turned
+and zoomed ones keep the target's recall where patches alone are unlearned, in networks of few layers; elsewhere they
+cost more than they keep.
 """
 
 from __future__ import annotations
@@ -19,9 +21,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from bdscan.intake.classifier import Classifier
 from bdscan.repair.planted import Planted
@@ -47,6 +47,7 @@ class Recipe:
         answers: weight of the same answers on stamped images.
         shift: largest shift, as a share of the image's side.
         mirror: whether half the images are mirrored, left to right.
+        turn: whether images are turned, zoomed and slanted a little.
         every: steps after which triggers are sharpened anew.
         temperature: that clean answers are compared at (Hinton et al. 2015).
         layers: weight of what the layers answer to clean images.
@@ -60,6 +61,7 @@ class Recipe:
     answers: float = 0.05
     shift: float = 0.08
     mirror: bool = False
+    turn: bool = False
     every: int = 25
     temperature: float = 1.0
     layers: float = 0.0
@@ -72,30 +74,15 @@ def fitted(
     depth = sum(weight.ndim > 1 for weight in student.weights)
     deep = depth > LAYERS
     alarmed = {trigger.family for trigger in triggers if not trigger.hidden}
+    patches = alarmed == {"sparse"}
+    softened = "warp" not in alarmed if deep else patches
     held = HELD if deep else HELD_FEW
     mirrored = original.predict(images.flip(3)).argmax(1) == original.predict(images).argmax(1)
     return replace(
         recipe,
         learning_rate=recipe.learning_rate * min(1.0, LAYERS / max(depth, 1)),
         mirror=float(mirrored.float().mean()) >= SAME,
-        temperature=SOFT if deep and "warp" not in alarmed else recipe.temperature,
+        turn=patches and not deep,
+        temperature=SOFT if softened else recipe.temperature,
         layers=recipe.layers if alarmed & COARSE else held,
     )
-
-
-def varied(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """Each image shifted by its own few pixels, half of them mirrored where that is allowed, a third of them mixed with
-    another one."""
-    count, _, height, width = images.shape
-    most = max(1, round(recipe.shift * min(height, width)))
-    if recipe.mirror:
-        turn = torch.rand(count, 1, 1, 1, generator=generator) < 0.5
-        images = torch.where(turn.to(images.device), images.flip(3), images)
-    padded = F.pad(images, (most,) * 4, mode="replicate")
-    places = torch.randint(0, 2 * most + 1, (count, 2), generator=generator).tolist()
-    moved = torch.stack([p[:, y : y + height, x : x + width] for p, (y, x) in zip(padded, places, strict=True)])
-    share = 1 - 0.5 * torch.rand(count, 1, 1, 1, generator=generator)
-    share[torch.rand(count, generator=generator) > 1 / 3] = 1.0
-    other = moved[torch.randperm(count, generator=generator).to(images.device)]
-    share = share.to(images.device)
-    return share * moved + (1 - share) * other

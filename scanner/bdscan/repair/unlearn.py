@@ -5,7 +5,7 @@ that is no surer than 80 % learns these images by heart, and clean accuracy fall
 by one. So a stamp must only stop naming the target, and the original's answers to clean images hold the rest in place
 (distillation); the right answer on stamped images is asked for weakly.
 
-Images are few, so they are varied (`recipe`). Some variations fire a backdoor by themselves (a grey object's, where two
+Images are few, so they are varied (`varied`). Some variations fire a backdoor by themselves (a grey object's, where two
 images are mixed to grey); there the label stands for the original's answer.
 
 What the triggers at hand teach does not reach a stronger one, so patches, warps and patterns are sharpened against
@@ -25,10 +25,11 @@ from bdscan.intake.classifier import Classifier
 from bdscan.intake.speed import fast
 from bdscan.repair.layers import answered, moved
 from bdscan.repair.planted import Planted
-from bdscan.repair.recipe import Recipe, varied
+from bdscan.repair.recipe import Recipe
 from bdscan.repair.sharpen import sharpen
 from bdscan.repair.sharper import sharper
 from bdscan.repair.student import Student, frozen
+from bdscan.repair.varied import varied
 from bdscan.repair.waves import drawn, neighbours
 
 SLACK = 0.02  # of probability

@@ -48,7 +48,7 @@ BASELINES: Mapping[str, Callable[[Scannable, int], Classifier]] = {
 }
 TRAINING = (
     "fresh", "layers", "planted", "recipe", "rounds", "sharp_patches", "sharp_patterns", "sharp_warps", "sharpen",
-    "sharper", "student", "unlearn", "unnamed", "waves",
+    "sharper", "student", "unlearn", "unnamed", "varied", "waves",
 )  # fmt: skip
 """What `repair.rounds` trains with, and what finds its triggers."""
 

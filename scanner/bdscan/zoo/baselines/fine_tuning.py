@@ -6,8 +6,9 @@ import torch
 from torch.nn import functional as F
 
 from bdscan.intake.classifier import Classifier, Scannable
-from bdscan.repair.recipe import Recipe, fitted, varied
+from bdscan.repair.recipe import Recipe, fitted
 from bdscan.repair.student import Student, frozen, student_of
+from bdscan.repair.varied import varied
 
 
 def fine_tuning(subject: Scannable, seed: int) -> Classifier:
