@@ -76,7 +76,8 @@ def _tell(error: TyperException) -> None:
         typer.echo(text, err=True)
     else:
         text = text.replace("Value error, ", "").rstrip(".")
-        note(f"{text}; see {context.command_path if context else 'bdscan'} --help")
+        see = " See" if text.endswith("?") else "; see"  # a question has its own mark
+        note(f"{text}{see} {context.command_path if context else 'bdscan'} --help")
 
 
 if __name__ == "__main__":
