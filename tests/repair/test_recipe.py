@@ -35,7 +35,7 @@ def nothing(images: Tensor, intensity: float) -> Tensor:
     return images
 
 
-def deep(subject: Scannable, layers: int) -> Student:
+def layered(subject: Scannable, layers: int) -> Student:
     """A student with as many layers."""
     weights = tuple(nn.Parameter(torch.zeros(2, 2)) for _ in range(layers))
     return replace(student_of(subject.classifier), weights=weights)
@@ -50,6 +50,8 @@ def deep(subject: Scannable, layers: int) -> Student:
         (LAYERS + 1, ("sparse", "tone"), True),
         (LAYERS, ("warp",), False),
         (LAYERS + 1, ("sparse", "warp"), False),
+        (LAYERS, ("wave",), False),
+        (LAYERS + 1, ("wave",), True),
     ],
 )
 def test_softened_answers_hold_deep_networks_unless_a_warp_alarmed_and_few_layers_where_patches_alone_did(
@@ -57,7 +59,7 @@ def test_softened_answers_hold_deep_networks_unless_a_warp_alarmed_and_few_layer
 ) -> None:
     triggers = [Planted(0, (), family, nothing) for family in families]
     beside = Planted(1, (), "warp", nothing, hidden=True)
-    recipe = fitted(Recipe(), badnets.classifier, deep(badnets, layers), pictures(), [*triggers, beside])
+    recipe = fitted(Recipe(), badnets.classifier, layered(badnets, layers), pictures(), [*triggers, beside])
     assert recipe.temperature == (SOFT if softened else 1.0)
 
 
@@ -75,7 +77,7 @@ def test_images_are_turned_where_few_layers_unlearn_patches_alone(
     badnets: Scannable, layers: int, families: tuple[str, ...], turn: bool
 ) -> None:
     triggers = [Planted(0, (), family, nothing) for family in families]
-    assert fitted(Recipe(), badnets.classifier, deep(badnets, layers), pictures(), triggers).turn is turn
+    assert fitted(Recipe(), badnets.classifier, layered(badnets, layers), pictures(), triggers).turn is turn
 
 
 @pytest.mark.parametrize(
@@ -92,13 +94,13 @@ def test_layers_are_held_unless_a_trigger_that_inversion_only_nears_alarmed(
 ) -> None:
     triggers = [Planted(0, (), family, nothing) for family in families]
     beside = Planted(1, (), "wave", nothing, hidden=True)
-    recipe = fitted(Recipe(), badnets.classifier, deep(badnets, layers), pictures(), [*triggers, beside])
+    recipe = fitted(Recipe(), badnets.classifier, layered(badnets, layers), pictures(), [*triggers, beside])
     assert recipe.layers == held
 
 
 def test_deep_networks_are_trained_in_smaller_steps(badnets: Scannable) -> None:
     def rate(layers: int) -> float:
-        return fitted(Recipe(), badnets.classifier, deep(badnets, layers), pictures()).learning_rate
+        return fitted(Recipe(), badnets.classifier, layered(badnets, layers), pictures()).learning_rate
 
     usual = Recipe().learning_rate
     assert [rate(n) / usual for n in (1, LAYERS, 4 * LAYERS)] == pytest.approx([1.0, 1.0, 0.25])

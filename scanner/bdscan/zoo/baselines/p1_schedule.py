@@ -3,7 +3,7 @@
 Label by label, 1000 epochs of 100 images in batches of 32, Adam, plain float32: what the paper runs, to time beside
 ours. The paper gives neither Adam's rate and memories nor the starting weight; they do not change the time. With 0.1
 and Adam's own memories most labels of MNIST never reached the goal (tanh goes flat, its slope falls below Adam's
-epsilon), so these are those of our own search, with which they do.
+epsilon), so these are those of our own search; with these too most do not (docs/tried.md tells what was looked at).
 """
 
 from __future__ import annotations
