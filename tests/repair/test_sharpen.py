@@ -15,7 +15,7 @@ from bdscan.repair import unlearn as unlearning
 from bdscan.repair.outcome import Accuracy, Rate, Strongest, TriggerEffect
 from bdscan.repair.planted import Planted
 from bdscan.repair.sharp_patches import LARGEST, patches
-from bdscan.repair.sharpen import MOST, Sharp, sharpen
+from bdscan.repair.sharpen import Sharp, sharpen
 from bdscan.repair.student import frozen, student_of
 from bdscan.repair.unlearn import Recipe, unlearn, unlikely
 from bdscan.repair.verdict import shortcomings
@@ -71,17 +71,16 @@ def test_a_sharpened_patch_works_better_than_its_origin_and_changes_nothing_else
     assert torch.equal(again.values, twice.values), "the same seed gives the same patch"
 
 
-def test_only_small_sparse_triggers_have_patches_and_only_the_first_of_a_target() -> None:
+def test_only_small_sparse_triggers_have_patches_and_the_last_of_a_target_have_none() -> None:
     images, labels = torch.zeros(20, 1, 32, 32), torch.arange(20) % 10
     whole = Planted(TARGET, (), "sparse", lambda x, a: x + a)
     dense = Planted(TARGET, (), "dense", pixel(5, 5).stamp)
     nobody = Planted(TARGET, (11,), "sparse", pixel(5, 5).stamp)
     assert patches([whole, dense, nobody], images, labels, 0) == []
-    small = [pixel(5, 5), pixel(9, 9), pixel(20, 20)]
+    small = [pixel(5, 5), pixel(9, 9), pixel(20, 20), pixel(25, 5), pixel(25, 9)]
     found = patches([whole, *small], images, labels, 0)
-    assert [patch.origin for patch in found] == [small[0], small[0], small[1], small[1]]
-    assert len({id(patch.origin) for patch in found}) == MOST
-    assert [int(covered(patch).sum()) for patch in found] == [9, 25, 9, 25]
+    assert [patch.origin for patch in found] == [small[0], small[0], small[1], small[1], small[2], small[3]]
+    assert [int(covered(patch).sum()) for patch in found] == [9, 25, 9, 25, 25, 25]
     assert all(float(covered(patch).mean()) <= LARGEST for patch in found)
 
 

@@ -16,17 +16,19 @@ from bdscan.repair.planted import Planted
 from bdscan.repair.sharpen import Sharp, first
 
 CHANGED = 0.3  # of the range, at which a pixel belongs to a trigger
+MOST = 4  # triggers of one target; a planted patch may lie where only the last of them has pixels
 LARGEST = 0.1  # of the image: beyond it every class has a strong pattern, and unlearning that costs accuracy
 RATE = 0.5
 
 
 def patches(triggers: Sequence[Planted], images: Tensor, labels: Tensor, seed: int) -> list[Sharp]:
-    """Patches around the first sparse triggers of each target, once close and once wider."""
+    """Patches around the first sparse triggers of each target, once close and once wider; of further ones wider."""
     generator = torch.Generator().manual_seed(seed)
     found: list[Sharp] = []
     places = {t: masks for t in triggers if t.family == "sparse" and (masks := _masks(t, images))}
-    for trigger in first(list(places), "sparse", labels):
-        for mask in places[trigger]:
+    foremost = set(first(list(places), "sparse", labels))
+    for trigger in first(list(places), "sparse", labels, MOST):
+        for mask in places[trigger] if trigger in foremost else places[trigger][-1:]:
             cells = torch.empty(1, *images.shape[1:]).uniform_(-1, 1, generator=generator)
             found.append(Sharp(trigger, cells.to(images.device), functools.partial(_cover, mask), _any, RATE))
     return found

@@ -19,7 +19,7 @@ from bdscan.repair.planted import Planted
 
 STEPS, IMAGES = 15, 16
 ENOUGH = 50.0  # logits
-MOST = 2  # triggers of one target that are driven
+MOST = 2  # triggers of one family and target that are driven
 LARGER = 2.0  # at most, than the recovered one: warps and patterns
 SELDOM = 4  # the same: four times as many cost as much accuracy again as they take from the trigger
 
@@ -51,12 +51,12 @@ class Sharp:
         return Planted(self.origin.target, self.origin.sources, "sharpened", self.stamp)
 
 
-def first(triggers: Sequence[Planted], family: str, labels: Tensor) -> Iterator[Planted]:
-    """The first MOST triggers of a family of each target (and sources) that has images among `labels` (N,)."""
+def first(triggers: Sequence[Planted], family: str, labels: Tensor, most: int = MOST) -> Iterator[Planted]:
+    """The first `most` triggers of a family of each target (and sources) that has images among `labels` (N,)."""
     used: dict[tuple[int, tuple[int, ...]], int] = {}
     for trigger in triggers:
         key = (trigger.target, trigger.sources)
-        if trigger.family == family and used.get(key, 0) < MOST and bool(trigger.victims(labels).any()):
+        if trigger.family == family and used.get(key, 0) < most and bool(trigger.victims(labels).any()):
             used[key] = used.get(key, 0) + 1
             yield trigger
 

@@ -10,6 +10,7 @@ from bdscan.repair.planted import Planted
 from bdscan.repair.sharp_patches import patches
 from bdscan.repair.sharp_patterns import patterns
 from bdscan.repair.sharp_warps import warps
+from bdscan.repair.sharp_waves import sines
 from bdscan.repair.sharpen import Sharp
 
 
@@ -19,4 +20,5 @@ def sharper(triggers: Sequence[Planted], images: Tensor, labels: Tensor, seed: i
         *patches(triggers, images, labels, seed),
         *warps(triggers, images, labels),
         *patterns(triggers, images, labels),
+        *sines(triggers, images, labels),
     ]

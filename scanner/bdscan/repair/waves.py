@@ -34,11 +34,16 @@ def drawn(beside: Sequence[Sequence[Planted]], generator: torch.Generator) -> It
             yield waves[i]
 
 
-def _beside(trigger: Planted, change: Tensor) -> Iterator[Planted]:
+def cycles(change: Tensor) -> tuple[int, int]:
+    """How often the strongest wave in `change` (C, H, W) repeats over the image, downwards and across."""
     spectrum = torch.fft.rfft2(change.mean(0)).abs()
     down, across = divmod(int(spectrum.argmax()), spectrum.shape[1])
     height = change.shape[1]
-    down = down - height if down > height // 2 else down
+    return (down - height if down > height // 2 else down), across
+
+
+def _beside(trigger: Planted, change: Tensor) -> Iterator[Planted]:
+    down, across = cycles(change)
     for y, x in sorted({(down + i, across + j) for i in (-1, 0, 1) for j in (-1, 0, 1)} - {(0, 0)}):
         for phase in range(PHASES):
             yield _wave(trigger, change, y, x, 2 * math.pi * phase / PHASES)
