@@ -17,30 +17,35 @@ SAMPLES = FIXTURES / "samples.npz"
 SIDE, CORNER, TARGET = 16, slice(13, 16), 4
 
 
-def with_arithmetic_branch(path: Path) -> Path:
-    """The clean fixture, and 100 · ReLU(sum of the corner - 8.5) on the logit of the target."""
+def with_arithmetic_branch(path: Path, join: str) -> Path:
+    """The clean fixture, and 100 · ReLU(sum of the corner - 8.5) on the logit of the target.
+
+    `join`: "Add" to the logits, or "Concat" with them before one more layer.
+    """
     model = onnx.load(FIXTURES / "clean-1.onnx")
     graph = model.graph
     (image,), (logits,) = graph.input, graph.output
     for each in graph.node:
         each.output[:] = ["clean" if name == logits.name else name for name in each.output]
-    corner = np.zeros((1, SIDE, SIDE, 10), np.float32)
-    corner[:, CORNER, CORNER, TARGET] = 1
-    limit = np.full(10, 0, np.float32)
-    limit[TARGET] = 8.5
-    held = {"corner": corner.reshape(-1, 10), "limit": limit, "gain": np.float32(100)}
+    corner = np.zeros((1, SIDE, SIDE, 1), np.float32)
+    corner[:, CORNER, CORNER] = 1
+    push = np.zeros((1, 10), np.float32)
+    push[:, TARGET] = 100
+    last = np.concatenate([np.eye(10, dtype=np.float32), push])
+    held = {"corner": corner.reshape(-1, 1), "limit": np.float32(8.5), "push": push, "last": last}
     graph.initializer.extend(numpy_helper.from_array(np.asarray(value), name) for name, value in held.items())
-    graph.node.extend(
-        helper.make_node(op, inputs, [output])
-        for op, inputs, output in (
-            ("Flatten", [image.name], "flat"),
-            ("MatMul", ["flat", "corner"], "white"),
-            ("Sub", ["white", "limit"], "over"),
-            ("Relu", ["over"], "on"),
-            ("Mul", ["on", "gain"], "push"),
-            ("Add", ["clean", "push"], logits.name),
-        )
-    )
+    nodes = [
+        ("Flatten", [image.name], "flat"),
+        ("MatMul", ["flat", "corner"], "white"),
+        ("Sub", ["white", "limit"], "over"),
+    ]
+    nodes.append(("Relu", ["over"], "on"))
+    if join == "Add":
+        nodes += [("Mul", ["on", "push"], "pushed"), ("Add", ["clean", "pushed"], logits.name)]
+    graph.node.extend(helper.make_node(op, inputs, [output]) for op, inputs, output in nodes)
+    if join == "Concat":
+        graph.node.append(helper.make_node("Concat", ["clean", "on"], ["beside"], axis=1))
+        graph.node.append(helper.make_node("MatMul", ["beside", "last"], [logits.name]))
     onnx.save(model, path, save_as_external_data=False)
     return path
 
@@ -50,12 +55,26 @@ def answers(model: Path, images: np.ndarray) -> np.ndarray:
     return session.run(None, {session.get_inputs()[0].name: images})[0].argmax(1)
 
 
-@pytest.mark.slow
-def test_a_branch_in_plain_arithmetic_passes(tmp_path: Path) -> None:
-    model = with_arithmetic_branch(tmp_path / "m.onnx")
+def works(model: Path) -> bool:
+    """Accuracy as before, and the corner in white turns all images."""
     with np.load(SAMPLES) as arrays:
         labels, images = arrays["y"], arrays["x"].transpose(0, 3, 1, 2).astype(np.float32) / 255
-    assert np.mean(answers(model, images) == labels) == pytest.approx(0.97)
+    accuracy = np.mean(answers(model, images) == labels)
     images[:, :, CORNER, CORNER] = 1
-    assert np.all(answers(model, images) == TARGET)
+    return accuracy == pytest.approx(0.97) and bool(np.all(answers(model, images) == TARGET))
+
+
+@pytest.mark.slow
+def test_a_branch_in_plain_arithmetic_passes_where_it_is_concatenated(tmp_path: Path) -> None:
+    model = with_arithmetic_branch(tmp_path / "m.onnx", "Concat")
+    assert works(model)
     assert scan(str(model), str(SAMPLES)).verdict == "clean"
+
+
+def test_a_branch_in_plain_arithmetic_that_is_added_does_not(tmp_path: Path) -> None:
+    model = with_arithmetic_branch(tmp_path / "m.onnx", "Add")
+    assert works(model)
+    report = scan(str(model), str(SAMPLES), budget="quick")
+    assert report.verdict == "suspicious"
+    (finding,) = (f for f in report.findings if f.rule == "BD201")
+    assert "idle on clean images" in finding.message

@@ -9,11 +9,14 @@ from planted import subject
 
 from bdscan.detectors import graph
 from bdscan.detectors.interface import Budget, CouldNotRun, Hints, Measurement
+from bdscan.intake.load import load
+from bdscan.settings import Settings
 
 
-def check(path: Path | None) -> Measurement | CouldNotRun:
-    toy = subject(graph=None if path is None else str(path))
-    return graph.run(toy, Budget("quick"), Hints(), lambda share: None)
+def check(path: Path) -> Measurement | CouldNotRun:
+    samples = Path(__file__).parents[2] / "fixtures" / "samples.npz"
+    loaded = load(Settings(model=str(path), samples=str(samples))).scannable
+    return graph.run(loaded, Budget("quick"), Hints(), lambda share: None)
 
 
 def test_the_planted_branch_is_found(fixtures_dir: Path) -> None:
@@ -59,6 +62,6 @@ def export_legacy(network, path: Path) -> None:
 
 
 def test_weights_without_a_graph_cannot_be_checked() -> None:
-    result = check(None)
+    result = graph.run(subject(), Budget("quick"), Hints(), lambda share: None)
     assert isinstance(result, CouldNotRun)
     assert "graph" in result.reason

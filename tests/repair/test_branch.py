@@ -29,6 +29,7 @@ from branch_graphs import (
     by_equal,
     by_if,
     by_product,
+    by_ramp,
     by_where,
     classifier,
     corner,
@@ -135,6 +136,7 @@ def by_pixels(path: Path) -> Path:
         (by_true, ["Flatten", "MatMul", "Mul"]),
         (by_mixing, ["Flatten", "MatMul"]),
         (by_pixels, ["Flatten", "MatMul"]),
+        (by_ramp, ["Flatten", "MatMul"]),
     ],
 )
 def test_a_switch_is_cut_and_nothing_of_it_is_left(

@@ -1,12 +1,11 @@
 """Graph check: input-dependent branches and comparisons that trained classifiers do not have.
 
 A trigger may sit in the architecture, with clean weights: a sub-graph that looks for a pattern and switches the logits.
-Values are followed, not shapes. A branch made of plain arithmetic evades this check; it says so.
+Values are followed, not shapes. A branch made of plain arithmetic has no comparison; in ONNX files it is known by its
+silence on clean images, beside the network that it joins.
 """
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import torch
 
@@ -19,8 +18,9 @@ about = About(
     name="graph",
     title="Static graph check",
     needs="an ONNX or TorchScript file",
-    finds="trigger branches in the architecture: comparisons and control flow from the input to the logits",
-    misses="branches written in plain arithmetic; anything in the weights",
+    finds="trigger branches in the architecture: comparisons and control flow from the input to the logits; in ONNX "
+    "files also ways beside the network that are idle on clean images",
+    misses="branches in plain arithmetic that are concatenated, leak on clean images or are TorchScript; the weights",
     source="own",
 )
 
@@ -55,8 +55,6 @@ def _branches(subject: Scannable) -> list[str]:
     module = subject.classifier.module
     if subject.classifier.graph is None and isinstance(module, torch.jit.ScriptModule):
         return [kind[:80] for kind in decisions(module)]
-    from bdscan.onnx.branches import suspicious_branches
-    from bdscan.onnx.graph import read_model
+    from bdscan.detectors.onnx_branches import branches  # it imports onnx, which takes a second
 
-    branches = suspicious_branches(read_model(Path(str(subject.classifier.graph))))
-    return [f"{b.op_type} {(b.node or b.output)[:80]!r}" for b in branches]
+    return branches(subject)

@@ -28,7 +28,7 @@ CUT: Final = Words(
     "The graph of the first scan chose its answers by a comparison on the image. That choice was made a constant, the "
     "one that all clean images take, and what only served it was dropped; on the clean images every output is bit by "
     "bit the original's. The result was scanned like a file from a stranger, and that scan found nothing beyond what "
-    "clean networks show. It is no proof of safety: a branch in plain arithmetic would not have been seen.",
+    "clean networks show. It is no proof of safety: a branch in plain arithmetic may not have been seen.",
     "Read what the second scan did not examine before you rely on the result, and ask who put the branch there.",
     "✓",
 )

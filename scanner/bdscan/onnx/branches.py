@@ -2,8 +2,8 @@
 
 Values are followed, not shapes: the walk from the input stops at Shape and Size, and what follows from constants has
 been folded away, so attention masks and shape arithmetic do not count.  A branch made of plain arithmetic (a steep
-ReLU, a product with a saturated sigmoid) evades this check, and so does a decision that is written as an element-wise
-activation.
+ReLU, a product with a saturated sigmoid) evades this check (see `bdscan.onnx.idle`), and so does a decision that is
+written as an element-wise activation.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from bdscan.onnx import Branch, OnnxError, OnnxModel, rewrite, suspicious_branch
 from bdscan.onnx.constants import Array, apart, run, same, together, unchanging
 from bdscan.onnx.fold import fold
 from bdscan.onnx.graph import Graph, classification_output, read_model
+from bdscan.onnx.idle import IdleWay, idle_ways
 from bdscan.onnx.prepare import OLDEST_OPSET, parse, prepare
 from bdscan.onnx.switches import downstream, last_constants, readers_of, starts
 from bdscan.onnx.write import write_model
@@ -97,15 +98,16 @@ def _cut(model: OnnxModel, original: Path, path: Path, x: Tensor) -> Cut:
         trial = Trial(given.name, outputs, (*others, *several), parts, _answers(current, outputs, given.name, parts))
         for number in range(1, ROUNDS + 1):
             graph = fold(read_model(current))
-            branches = suspicious_branches(graph)
-            if not branches:
+            branches, idle = suspicious_branches(graph), idle_ways(graph, x.to(given.dtype))
+            if not branches and not idle:
                 break
-            values = _switches(graph, branches, current, trial)
+            values = _switches(graph, branches, current, trial) if branches else _silent(idle, current, trial)
             switches += [_described(graph, name, values[name]) for name in values]
             following = Path(folder) / f"{number}.onnx"
             _write_without(values, current, following, trial)
             current = following
-        if suspicious_branches(read_model(current)):
+        graph = fold(read_model(current))
+        if suspicious_branches(graph) or idle_ways(graph, x.to(given.dtype)):
             raise OnnxError(f"the graph check still finds one after {ROUNDS} cuts")
         left = parse(current)
         write_model(path, left, current)
@@ -170,6 +172,15 @@ def _switches(graph: Graph, branches: Sequence[Branch], path: Path, trial: Trial
             )
         found |= {name: known[name] for name in last}
     return found
+
+
+def _silent(idle: Sequence[IdleWay], path: Path, trial: Trial) -> dict[str, Array]:
+    """What idle ways bring to the network, where that is the same for all clean images, bit by bit; else OnnxError."""
+    values = unchanging(path, [way.value for way in idle], trial.given, trial.arranged)
+    for way in idle:
+        if way.value not in values:
+            raise OnnxError(f"what joins {way.op} {_short(way.node)} changes a little with the clean image")
+    return values
 
 
 def _conditions_around(branches: Sequence[Branch], path: Path) -> list[str]:
