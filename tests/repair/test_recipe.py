@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from bdscan.intake.classifier import Scannable
 from bdscan.repair.planted import Planted
-from bdscan.repair.recipe import HELD, HELD_FEW, LAYERS, SOFT, Recipe, fitted
+from bdscan.repair.recipe import HELD, HELD_FEW, LAYERS, PATCHES, SOFT, Recipe, fitted
+from bdscan.repair.sharpen import MOST
 from bdscan.repair.student import Student, student_of
 
 
@@ -104,3 +105,11 @@ def test_deep_networks_are_trained_in_smaller_steps(badnets: Scannable) -> None:
 
     usual = Recipe().learning_rate
     assert [rate(n) / usual for n in (1, LAYERS, 4 * LAYERS)] == pytest.approx([1.0, 1.0, 0.25])
+
+
+@pytest.mark.parametrize(("layers", "most"), [(LAYERS, MOST), (LAYERS + 1, PATCHES)])
+def test_deep_networks_have_patches_at_the_places_of_further_triggers(
+    badnets: Scannable, layers: int, most: int
+) -> None:
+    trigger = Planted(0, (), "sparse", nothing)
+    assert fitted(Recipe(), badnets.classifier, layered(badnets, layers), pictures(), [trigger]).patches == most

@@ -78,9 +78,10 @@ def test_only_small_sparse_triggers_have_patches_and_the_last_of_a_target_have_n
     nobody = Planted(TARGET, (11,), "sparse", pixel(5, 5).stamp)
     assert patches([whole, dense, nobody], images, labels, 0) == []
     small = [pixel(5, 5), pixel(9, 9), pixel(20, 20), pixel(25, 5), pixel(25, 9)]
-    found = patches([whole, *small], images, labels, 0)
+    found = patches([whole, *small], images, labels, 0, most=4)
     assert [patch.origin for patch in found] == [small[0], small[0], small[1], small[1], small[2], small[3]]
     assert [int(covered(patch).sum()) for patch in found] == [9, 25, 9, 25, 25, 25]
+    assert [patch.origin for patch in patches([whole, *small], images, labels, 0)] == [*small[:1] * 2, *small[1:2] * 2]
     assert all(float(covered(patch).mean()) <= LARGEST for patch in found)
 
 

@@ -25,11 +25,13 @@ from torch import Tensor
 
 from bdscan.intake.classifier import Classifier
 from bdscan.repair.planted import Planted
+from bdscan.repair.sharpen import MOST
 from bdscan.repair.student import Student
 
 LAYERS = 5  # that the rate is for; more layers get a smaller one, and softened answers
 SOFT = 5.0
 HELD, HELD_FEW = 20.0, 5.0  # of more than LAYERS, and of fewer
+PATCHES = 4  # in networks of more than LAYERS: what answers anywhere may be planted where only the last has pixels
 COARSE = frozenset({"warp", "wave"})  # families that inversion only comes near
 SAME = 0.8  # of the answers to mirror images; CIFAR-10's are kept on 0.84 to 0.90, Fashion-MNIST's on 0.70
 
@@ -51,6 +53,7 @@ class Recipe:
         every: steps after which triggers are sharpened anew.
         temperature: that clean answers are compared at (Hinton et al. 2015).
         layers: weight of what the layers answer to clean images.
+        patches: sparse triggers of one target at whose places patches are driven.
     """
 
     steps: int = 400
@@ -65,6 +68,7 @@ class Recipe:
     every: int = 25
     temperature: float = 1.0
     layers: float = 0.0
+    patches: int = MOST
 
 
 def fitted(
@@ -85,4 +89,5 @@ def fitted(
         turn=patches and not deep,
         temperature=SOFT if softened else recipe.temperature,
         layers=recipe.layers if alarmed & COARSE else held,
+        patches=PATCHES if deep else recipe.patches,
     )

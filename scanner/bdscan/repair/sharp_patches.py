@@ -13,21 +13,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bdscan.repair.planted import Planted
-from bdscan.repair.sharpen import Sharp, first
+from bdscan.repair.sharpen import MOST, Sharp, first
 
 CHANGED = 0.3  # of the range, at which a pixel belongs to a trigger
-MOST = 4  # triggers of one target; a planted patch may lie where only the last of them has pixels
 LARGEST = 0.1  # of the image: beyond it every class has a strong pattern, and unlearning that costs accuracy
 RATE = 0.5
 
 
-def patches(triggers: Sequence[Planted], images: Tensor, labels: Tensor, seed: int) -> list[Sharp]:
-    """Patches around the first sparse triggers of each target, once close and once wider; of further ones wider."""
+def patches(triggers: Sequence[Planted], images: Tensor, labels: Tensor, seed: int, most: int = MOST) -> list[Sharp]:
+    """Patches around the first sparse triggers of each target, `most` of them, once close and once wider; of those
+    beyond MOST wider only."""
     generator = torch.Generator().manual_seed(seed)
     found: list[Sharp] = []
     places = {t: masks for t in triggers if t.family == "sparse" and (masks := _masks(t, images))}
     foremost = set(first(list(places), "sparse", labels))
-    for trigger in first(list(places), "sparse", labels, MOST):
+    for trigger in first(list(places), "sparse", labels, most):
         for mask in places[trigger] if trigger in foremost else places[trigger][-1:]:
             cells = torch.empty(1, *images.shape[1:]).uniform_(-1, 1, generator=generator)
             found.append(Sharp(trigger, cells.to(images.device), functools.partial(_cover, mask), _any, RATE))

@@ -124,7 +124,7 @@ def unlearn(
     tick: Callable[[float], None] = lambda share: None,
 ) -> None:
     """Train the student in place on images (N, C, H, W) in [0, 1] with labels (N,)."""
-    driven = sharper(triggers, images, labels, seed)
+    driven = sharper(triggers, images, labels, seed, recipe.patches)
     pool, beside = list(triggers), neighbours(triggers, images)
     generator = torch.Generator().manual_seed(seed)
     device, held = images.device, recipe.layers > 0
