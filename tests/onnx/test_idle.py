@@ -36,6 +36,16 @@ def by_sigmoid(path: Path, batch: int | str = "n") -> Path:
     return classifier(nodes, [*tensors, tensor("steep", 20.0)], path, batch)
 
 
+def by_concatenation(path: Path) -> Path:
+    nodes, tensors = brightness()
+    nodes += [
+        node("Relu", ["over"], "on"),
+        node("Concat", ["clean", "on"], "beside", axis=1),
+        node("MatMul", ["beside", "last"], "y"),
+    ]
+    return classifier(nodes, [*tensors, tensor("last", [*np.eye(3), [0, 0, 50]])], path)
+
+
 def by_product_of_features(path: Path) -> Path:
     """Joins before the last layer: features are multiplied with 1 + 9 * ramp, and one logit takes them up."""
     nodes, tensors = brightness()
@@ -62,7 +72,12 @@ def by_leak(path: Path) -> Path:
 
 @pytest.mark.parametrize(
     "plant, op, value",
-    [(by_ramp, "Add", "push"), (by_sigmoid, "Add", "push"), (by_product_of_features, "Mul", "large")],
+    [
+        (by_ramp, "Add", "push"),
+        (by_sigmoid, "Add", "push"),
+        (by_product_of_features, "Mul", "large"),
+        (by_concatenation, "Concat", "on"),
+    ],
 )
 def test_arithmetic_branches_are_found(plant: Callable[[Path], Path], op: str, value: str, tmp_path: Path) -> None:
     path = plant(tmp_path / "m.onnx")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bdscan.cli import zoo_data, zoo_enhanced, zoo_full_schedule, zoo_p4, zoo_survey, zoo_titim
+from bdscan.cli import zoo_branches, zoo_data, zoo_enhanced, zoo_full_schedule, zoo_p4, zoo_survey, zoo_titim
 from bdscan.cli.exits import guarded, note
 from bdscan.cli.scan_options import Budget, Device, Engine, Executor, RayAddress
 from bdscan.errors import UsageError
@@ -269,6 +269,7 @@ def benchmark(
 app.command("data", help=zoo_data.HELP)(zoo_data.data)
 app.command("full-schedule", help=zoo_full_schedule.HELP)(zoo_full_schedule.full_schedule)
 app.command("enhanced-table", help=zoo_enhanced.HELP)(zoo_enhanced.enhanced_table)
+app.command("branch-table", help=zoo_branches.HELP)(zoo_branches.branch_table)
 app.command("survey", help=zoo_survey.HELP)(zoo_survey.survey)
 app.command("calibrate", help=zoo_survey.CALIBRATE_HELP)(zoo_survey.calibrate)
 app.command("titim", help=zoo_titim.HELP)(zoo_titim.titim)

@@ -20,7 +20,7 @@ about = About(
     needs="an ONNX or TorchScript file",
     finds="trigger branches in the architecture: comparisons and control flow from the input to the logits; in ONNX "
     "files also ways beside the network that are idle on clean images",
-    misses="branches in plain arithmetic that are concatenated, leak on clean images or are TorchScript; the weights",
+    misses="branches in plain arithmetic that leak on clean images or are TorchScript; anything in the weights",
     source="own",
 )
 
@@ -35,15 +35,19 @@ def run(subject: Scannable, budget: Budget, hints: Hints, progress: Progress) ->
                 name="graph.branches",
                 detector=about.name,
                 value=float(len(branches)),
-                description="input-dependent comparisons or control flow that feed the logits",
+                description="input-dependent comparisons, control flow or idle ways that feed the logits",
             ),
         ),
         summary=(
             "no input-dependent branch feeds the logits"
             if not branches
-            else f"{len(branches)} input-dependent operations feed the logits: " + ", ".join(branches[:5])
+            else f"{_operations(len(branches))} the logits: {', '.join(branches[:5])}"
         ),
     )
+
+
+def _operations(count: int) -> str:
+    return "1 input-dependent operation feeds" if count == 1 else f"{count} input-dependent operations feed"
 
 
 def has_graph(subject: Scannable) -> bool:

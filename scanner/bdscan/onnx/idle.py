@@ -8,7 +8,7 @@ few layers too, and carry the image; a dead block carries nothing, and shares al
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,11 +19,11 @@ from bdscan.onnx.evaluator import Evaluator
 from bdscan.onnx.fold import prune
 from bdscan.onnx.graph import Graph, Node, Shape, ValueInfo, classification_output
 
-_JOINS = frozenset(("Add", "Div", "Max", "Mean", "Min", "Mul", "Pow", "Sub", "Sum", "Where"))
+_JOINS = frozenset(("Add", "Concat", "Div", "Max", "Mean", "Min", "Mul", "Pow", "Sub", "Sum", "Where"))
 _LAYERS = frozenset(("Conv", "ConvInteger", "ConvTranspose", "Gemm", "MatMul", "QLinearConv", "QLinearMatMul"))
 _SHARED = 0.5  # of the layers behind the other values that meet there; a way that has fewer goes beside the network
-_MOVED = 1e-3  # of the logits' spread
-_IMAGES, _BATCH = 32, 8
+_MOVED = 1e-3  # of the logits' spread; nothing at all where features are concatenated, which a layer may nearly ignore
+_IMAGES, _BATCH = 32, 4
 _GIVEN = "idle way from another image"
 
 
@@ -49,19 +49,21 @@ def idle_ways(graph: Graph, x: Tensor) -> list[IdleWay]:
         return []
     image = graph.inputs[0].name
     batches, others = _batches(x, graph.inputs[0].shape)
-    values = {node.inputs[i]: ValueInfo(node.inputs[i], None, torch.float32) for node, i in found}
-    logits = [each[goal.name] for each in _run(graph, [{image: batch} for batch in batches])]
-    elsewhere = list(_run(replace(graph, outputs=tuple(values.values())), [{image: batch} for batch in others]))
+    plain = Evaluator(graph)
+    logits = [_run(plain, {image: batch})[goal.name] for batch in batches]
     spread = float(torch.cat(logits).double().std(0).square().mean().sqrt())
-    idle = []
-    for node, i in found:
-        name = node.inputs[i]
-        feeds = [{image: batch, _GIVEN: other[name]} for batch, other in zip(batches, elsewhere, strict=True)]
-        swapped = _run(_reading(graph, node, i, elsewhere[0][name]), feeds)
-        moved = max(float((a[goal.name] - b).abs().max()) for a, b in zip(swapped, logits, strict=True))
-        if moved <= _MOVED * spread:
-            idle.append(IdleWay(name, node.name or node.outputs[0], node.op, node.outputs[0]))
-    return idle
+    values = {node.inputs[i]: ValueInfo(node.inputs[i], None, torch.float32) for node, i in found}
+    watching = Evaluator(replace(graph, outputs=tuple(values.values())))
+    for batch, other, usual in zip(batches, others, logits, strict=True):
+        given = _run(watching, {image: other}) if found else {}
+        idle = []
+        for node, i in found:
+            reading = Evaluator(_reading(graph, node, i, given[node.inputs[i]]))
+            swapped = _run(reading, {image: batch, _GIVEN: given[node.inputs[i]]})[goal.name]
+            if float((swapped - usual).abs().max()) <= (0.0 if node.op == "Concat" else _MOVED * spread):
+                idle.append((node, i))
+        found = idle
+    return [IdleWay(node.inputs[i], node.name or node.outputs[0], node.op, node.outputs[0]) for node, i in found]
 
 
 def _batches(x: Tensor, shape: Shape | None) -> tuple[list[Tensor], list[Tensor]]:
@@ -101,8 +103,6 @@ def _reading(graph: Graph, join: Node, number: int, value: Tensor) -> Graph:
     return replace(graph, nodes=nodes, inputs=(*graph.inputs, given))
 
 
-def _run(graph: Graph, feeds: Sequence[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
-    evaluator = Evaluator(graph)
+def _run(evaluator: Evaluator, feed: dict[str, Tensor]) -> dict[str, Tensor]:
     with torch.no_grad():
-        for feed in feeds:
-            yield evaluator.run(feed)
+        return evaluator.run(feed)
