@@ -11,9 +11,9 @@ from bdscan.zoo.branch_table import page, run
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-def test_branches_in_a_published_network_work_and_are_found(shared: Path, tmp_path: Path) -> None:
+def test_branches_in_a_published_network_work_and_are_found(shared_dir: Path, tmp_path: Path) -> None:
     out, markdown = tmp_path / "b.json", tmp_path / "b.md"
-    table = run([shared / "models"], shared / "data", out, markdown, command="c", only="coldchair")
+    table = run([shared_dir / "models"], shared_dir / "data", out, markdown, command="c", only="coldchair")
     assert json.loads(out.read_text()) == table
     plain, *planted = table["rows"]
     assert (plain["graph"], plain["found"]) == ("clean", False)
