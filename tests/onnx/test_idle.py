@@ -99,6 +99,13 @@ def test_they_fire_on_stamped_images(plant: Callable[[Path], Path], tmp_path: Pa
     assert (model(clean()).argmax(1) != 2).any()
 
 
+def test_a_file_cannot_take_the_name_that_is_used(tmp_path: Path) -> None:
+    nodes, tensors = brightness()
+    nodes += [node("Relu", ["over"], "outside"), node("Mul", ["outside", "gain"], "outside'")]
+    path = classifier([*nodes, node("Add", ["clean", "outside'"], "y")], tensors, tmp_path / "m.onnx")
+    assert [way.value for way in idle_ways(load_onnx(path).graph, clean())] == ["outside'"]
+
+
 @pytest.mark.parametrize("batch", [1, 3])
 def test_a_fixed_batch_is_kept(batch: int, tmp_path: Path) -> None:
     graph = load_onnx(by_sigmoid(tmp_path / "m.onnx", batch)).graph

@@ -24,7 +24,6 @@ _LAYERS = frozenset(("Conv", "ConvInteger", "ConvTranspose", "Gemm", "MatMul", "
 _SHARED = 0.5  # of the layers behind the other values that meet there; a way that has fewer goes beside the network
 _MOVED = 1e-3  # of the logits' spread; nothing at all where features are concatenated, which a layer may nearly ignore
 _IMAGES, _BATCH = 32, 4
-_GIVEN = "idle way from another image"
 
 
 @dataclass(frozen=True)
@@ -54,12 +53,13 @@ def idle_ways(graph: Graph, x: Tensor) -> list[IdleWay]:
     spread = float(torch.cat(logits).double().std(0).square().mean().sqrt())
     values = {node.inputs[i]: ValueInfo(node.inputs[i], None, torch.float32) for node, i in found}
     watching = Evaluator(replace(graph, outputs=tuple(values.values())))
+    outside = _unused(graph)
     for batch, other, usual in zip(batches, others, logits, strict=True):
         given = _run(watching, {image: other}) if found else {}
         idle = []
         for node, i in found:
-            reading = Evaluator(_reading(graph, node, i, given[node.inputs[i]]))
-            swapped = _run(reading, {image: batch, _GIVEN: given[node.inputs[i]]})[goal.name]
+            reading = Evaluator(_reading(graph, node, i, outside))
+            swapped = _run(reading, {image: batch, outside: given[node.inputs[i]]})[goal.name]
             if float((swapped - usual).abs().max()) <= (0.0 if node.op == "Concat" else _MOVED * spread):
                 idle.append((node, i))
         found = idle
@@ -95,12 +95,20 @@ def _beside(graph: Graph) -> Iterator[tuple[Node, int]]:
                     yield node, i
 
 
-def _reading(graph: Graph, join: Node, number: int, value: Tensor) -> Graph:
-    """The graph whose `join` reads its input of that number from outside."""
-    inputs = tuple(_GIVEN if i == number else name for i, name in enumerate(join.inputs))
+def _reading(graph: Graph, join: Node, number: int, name: str) -> Graph:
+    """The graph whose `join` reads `name`, a value from outside, as its input of that number."""
+    inputs = tuple(name if i == number else own for i, own in enumerate(join.inputs))
     nodes = tuple(replace(node, inputs=inputs) if node is join else node for node in graph.nodes)
-    given = ValueInfo(_GIVEN, tuple(value.shape), value.dtype)
-    return replace(graph, nodes=nodes, inputs=(*graph.inputs, given))
+    return replace(graph, nodes=nodes)
+
+
+def _unused(graph: Graph) -> str:
+    """A name that no value has: a file may use any name that it could guess."""
+    used = {name for node in graph.nodes for name in (*node.reads, *node.outputs)} | set(graph.tensors)
+    name = "outside"
+    while name in used:
+        name += "'"
+    return name
 
 
 def _run(evaluator: Evaluator, feed: dict[str, Tensor]) -> dict[str, Tensor]:
