@@ -112,12 +112,12 @@ def by_if(path: Path) -> Path:
     return classifier(nodes, tensors, path, batch=1)
 
 
-def brightness(gain: float = 50.0) -> tuple[list[onnx.NodeProto], list[TensorProto]]:
+def brightness() -> tuple[list[onnx.NodeProto], list[TensorProto]]:
     """`over` = sum of the corner's four pixels less 3; stamped images are above, clean ones below 1.6."""
     mask = np.zeros((16, 1), np.float32)
     mask[[0, 1, 4, 5]] = 1
     nodes = [node("MatMul", ["flat", "mask"], "sum"), node("Sub", ["sum", "limit"], "over")]
-    return nodes, [tensor("mask", mask), tensor("limit", 3.0), tensor("gain", [[0, 0, gain]])]
+    return nodes, [tensor("mask", mask), tensor("limit", 3.0), tensor("gain", [[0, 0, 50]])]
 
 
 def by_ramp(path: Path) -> Path:

@@ -96,19 +96,18 @@ def _cut(model: OnnxModel, original: Path, path: Path, x: Tensor) -> Cut:
         write_model(current, prepare(proto), original)
         outputs = tuple(output.name for output in proto.graph.output)
         trial = Trial(given.name, outputs, (*others, *several), parts, _answers(current, outputs, given.name, parts))
-        for number in range(1, ROUNDS + 1):
+        for number in range(1, ROUNDS + 2):
             graph = fold(read_model(current))
             branches, idle = suspicious_branches(graph), idle_ways(graph, x.to(given.dtype))
             if not branches and not idle:
                 break
+            if number > ROUNDS:
+                raise OnnxError(f"the graph check still finds one after {ROUNDS} cuts")
             values = _switches(graph, branches, current, trial) if branches else _silent(idle, current, trial)
             switches += [_described(graph, name, values[name]) for name in values]
             following = Path(folder) / f"{number}.onnx"
             _write_without(values, current, following, trial)
             current = following
-        graph = fold(read_model(current))
-        if suspicious_branches(graph) or idle_ways(graph, x.to(given.dtype)):
-            raise OnnxError(f"the graph check still finds one after {ROUNDS} cuts")
         left = parse(current)
         write_model(path, left, current)
     if not switches:

@@ -42,6 +42,11 @@ class Planted:
             use &= torch.isin(labels, torch.tensor(self.sources, device=labels.device))
         return use
 
+    def on_grey(self, images: Tensor) -> Tensor:
+        """What it adds to grey (C, H, W), at full intensity; `images` (N, C, H, W) tell shape and device."""
+        grey = torch.full_like(images[:1], 0.5)
+        return (self.stamp(grey, 1.0) - grey)[0]
+
 
 def named(report: Report, weaknesses: bool = False, hidden: bool = False) -> tuple[Planted, ...]:
     """The report's triggers, alarms first; natural weaknesses too where they are asked for. Empty where it has none.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from bdscan.detectors.inversion.families import dense
@@ -21,10 +20,9 @@ RATE = 0.02
 
 def patterns(triggers: Sequence[Planted], images: Tensor, labels: Tensor) -> list[Sharp]:
     """The first dense triggers of each target; `images` (N, C, H, W) tell shape and device."""
-    grey = torch.full_like(images[:1], 0.5)
     found = []
     for trigger in first(triggers, "dense", labels):
-        delta = (trigger.stamp(grey, 1.0) - grey)[0]
+        delta = trigger.on_grey(images)
         found.append(Sharp(trigger, delta, _add, functools.partial(at_most, LARGER * delta.norm()), RATE, SELDOM))
     return found
 

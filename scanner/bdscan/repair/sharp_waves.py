@@ -22,10 +22,9 @@ RATE = 0.02
 
 def sines(triggers: Sequence[Planted], images: Tensor, labels: Tensor) -> list[Sharp]:
     """The first waves of each target; `images` (N, C, H, W) tell shape and device."""
-    grey = torch.full_like(images[:1], 0.5)
     found = []
     for trigger in first(triggers, "wave", labels):
-        change = (trigger.stamp(grey, 1.0) - grey)[0]
+        change = trigger.on_grey(images)
         basis = _basis(change)
         sizes = torch.einsum("khw,chw->kc", basis, change) / (basis[0].numel() / 2)
         bounded = functools.partial(at_most, STRONGER * sizes.norm())

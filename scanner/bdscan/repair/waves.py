@@ -22,8 +22,7 @@ DRAWN = 6  # a step: all 36 would take the place of every other trigger
 
 def neighbours(triggers: Sequence[Planted], images: Tensor) -> list[list[Planted]]:
     """Waves beside each of those among `triggers`, STRONGER; `images` (N, C, H, W) tell shape and device."""
-    grey = torch.full_like(images[:1], 0.5)
-    waves = [(t, STRONGER * (t.stamp(grey, 1.0) - grey)[0]) for t in triggers if t.family == "wave"]
+    waves = [(t, STRONGER * t.on_grey(images)) for t in triggers if t.family == "wave"]
     return [list(_beside(trigger, change)) for trigger, change in waves]
 
 
