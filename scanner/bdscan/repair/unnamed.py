@@ -13,6 +13,7 @@ from dataclasses import replace
 from bdscan.intake.classifier import Scannable
 from bdscan.intake.speed import fast
 from bdscan.repair.fresh import invert
+from bdscan.repair.hidden_waves import hidden_waves
 from bdscan.repair.planted import FAR_BELOW, TELLING, Planted, alarms
 from bdscan.repair.rounds import PLANTED
 from bdscan.report import Report
@@ -40,10 +41,12 @@ def unnamed(
     seed: int,
     tick: Callable[[float], None] = lambda share: None,
 ) -> tuple[Planted, ...]:
-    """The smallest trigger of each of these classes, where a short search makes it what a backdoor has (PLANTED)."""
+    """The smallest trigger of each of these classes, where a short search makes it what a backdoor has (PLANTED); and
+    waves to classes that are named for another trigger."""
+    waves = hidden_waves(report, subject, triggers, seed + SEED)
     wanted = targets(report, triggers)
     if not wanted:
-        return ()
+        return waves
     images, labels = subject.samples.part(subject.samples.search, subject.classifier.device)
     suspects = [*((index, ()) for index in wanted), *((t.target, t.sources) for t in triggers)]
     found = [
@@ -52,4 +55,4 @@ def unnamed(
         if one.trigger.target in wanted and one.ratio < PLANTED
     ]
     best = {one.trigger.target: one.trigger for one in sorted(found, key=lambda one: -one.ratio)}
-    return tuple(replace(best[index], hidden=True) for index in wanted if index in best)
+    return (*(replace(best[index], hidden=True) for index in wanted if index in best), *waves)

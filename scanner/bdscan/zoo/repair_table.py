@@ -47,8 +47,8 @@ BASELINES: Mapping[str, Callable[[Scannable, int], Classifier]] = {
     "CLP": channel_lipschitz,
 }
 TRAINING = (
-    "fresh", "layers", "planted", "recipe", "rounds", "sharp_patches", "sharp_patterns", "sharp_warps", "sharp_waves",
-    "sharpen", "sharper", "student", "unlearn", "unnamed", "varied", "waves",
+    "fresh", "hidden_waves", "layers", "planted", "recipe", "rounds", "sharp_patches", "sharp_patterns", "sharp_warps",
+    "sharp_waves", "sharpen", "sharper", "student", "unlearn", "unnamed", "varied", "waves",
 )  # fmt: skip
 """What `repair.rounds` trains with, and what finds its triggers."""
 
