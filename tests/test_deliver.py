@@ -70,6 +70,67 @@ def test_a_repaired_model_its_weights_and_the_account_are_written(private: Path,
     assert not schema.is_valid(kept | {"outcome": "fine"})
 
 
+@pytest.mark.parametrize("before", ["nothing", "a model alone", "a pair", "links to a pair"])
+@pytest.mark.parametrize("cut", [0, 1, 2])
+def test_an_interrupt_leaves_no_model_with_weights_of_another(
+    cut: int, before: str, private: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It falls before the rename number `cut`; with two, it falls on that of the account."""
+    (private / "new.onnx.data").write_bytes(b"more")
+    output, weights, store = tmp_path / "new.onnx", tmp_path / "new.onnx.data", tmp_path / "store"
+    store.mkdir()
+    place = store if before == "links to a pair" else tmp_path
+    if before != "nothing":
+        (place / "new.onnx").write_bytes(b"old")
+    if "pair" in before:
+        (place / "new.onnx.data").write_bytes(b"old's")
+    if place == store:
+        output.symlink_to(store / "new.onnx")
+        weights.symlink_to(store / "new.onnx.data")
+    rename, renames = os.replace, iter(range(3))
+
+    def replace(source: str, target: str) -> None:
+        if next(renames) == cut:
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(KeyboardInterrupt):
+        deliver(private, account(beside=b"more"), "new.onnx", str(output), 100)
+    if output.exists():
+        now = output.read_bytes()
+        assert now == (CONTENT if cut == 2 else b"old")
+        if now == CONTENT or before != "a model alone":  # alone, it reads no other file
+            assert weights.read_bytes() == {CONTENT: b"more", b"old": b"old's"}[now]
+    else:
+        assert cut < 2
+    assert not [p for p in (*tmp_path.iterdir(), *store.iterdir()) if p.name.endswith(".bdscan-tmp")]
+    assert (output.exists(), before) != (False, "a model alone")
+    monkeypatch.undo()
+    deliver(private, account(beside=b"more"), "new.onnx", str(output), 100)
+    assert (output.read_bytes(), weights.read_bytes()) == (CONTENT, b"more")
+
+
+def test_weights_that_cannot_be_written_leave_the_older_pair(
+    private: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (private / "new.onnx.data").write_bytes(b"more")
+    output, weights = tmp_path / "new.onnx", tmp_path / "new.onnx.data"
+    output.write_bytes(b"old")
+    weights.write_bytes(b"old's")
+    synced = iter((None, OSError(28, "No space left on device")))
+
+    def fsync(descriptor: int) -> None:
+        if error := next(synced):
+            raise error
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match="No space"):
+        deliver(private, account(beside=b"more"), "new.onnx", str(output), 100)
+    assert (output.read_bytes(), weights.read_bytes()) == (b"old", b"old's")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["new.onnx", "new.onnx.data", "private"]
+
+
 def test_a_rejected_one_leaves_what_lies_under_the_name_that_was_asked_for(private: Path, tmp_path: Path) -> None:
     """Its weights file too: an accepted model of an earlier repair may still read the one beside it."""
     output = tmp_path / "new.onnx"

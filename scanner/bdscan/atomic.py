@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -19,16 +21,23 @@ def write(path: str | os.PathLike[str], content: bytes) -> None:
     disturb each other, and there is no lock that could outlive its owner.
     """
     target = os.path.realpath(path)
-    temporary = _beside(target)
-    try:
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+    with _staged(target, content) as temporary:
         os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+
+
+def write_pair(path: str | os.PathLike[str], content: bytes, beside: str | os.PathLike[str], weights: bytes) -> None:
+    """`content` as the file `path`, and `weights` as `beside`, which it refers to by name.
+
+    Two renames are not one: where there are weights already, an older `path` goes first. However this ends, it is never
+    found with weights that are not its own; cut short between the renames, it is not found at all. Two writers of the
+    same pair are not kept apart. `OSError` from writing, before anything is renamed, leaves what was there before.
+    """
+    target, other = os.path.realpath(path), os.path.realpath(beside)
+    with _staged(target, content) as new, _staged(other, weights) as new_weights:
+        if os.path.exists(other):
+            Path(target).unlink(missing_ok=True)
+        os.replace(new_weights, other)
+        os.replace(new, target)
 
 
 def probe(path: str | os.PathLike[str]) -> None:
@@ -54,6 +63,21 @@ def sweep(folder: str | os.PathLike[str], beginning: str = ".") -> None:
                 os.unlink(entry.path)
         except OSError:
             pass  # somebody else's to remove, or removed by another scan just now
+
+
+@contextmanager
+def _staged(target: str, content: bytes) -> Iterator[str]:
+    """`content` on the disk under a name of its own beside `target`, to be renamed; gone where the context fails."""
+    temporary = _beside(target)
+    try:
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
 
 
 def _stem(target: str) -> str:

@@ -77,14 +77,17 @@ def deliver_guard(private: Path, guard: Guard, name: str, output: str, largest: 
 
 
 def _model(file: Path, told: FileDigest | None, beside: FileDigest | None, target: str, most: int) -> tuple[str, ...]:
-    """Nothing is written before all of it has been read and is what the worker told."""
+    """Nothing is written before all of it has been read and is what the worker told.
+
+    A model is never left beside weights of another repair (`atomic.write_pair`)."""
     content = _verified(file, told, most)
     sidecar = Path(f"{file}{SIDECAR}")
     weights = _verified(sidecar, beside, most) if beside is not None or os.path.lexists(sidecar) else None
-    if weights is not None:
-        atomic.write(target + SIDECAR, weights)
-    atomic.write(target, content)
-    return (target, *(() if weights is None else (target + SIDECAR,)))
+    if weights is None:
+        atomic.write(target, content)
+        return (target,)
+    atomic.write_pair(target, content, target + SIDECAR, weights)
+    return target, target + SIDECAR
 
 
 def _verified(file: Path, told: FileDigest | None, most: int) -> bytes:
