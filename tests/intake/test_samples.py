@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 from toys import load_toy, quarters, toy, write_npz
 
 from bdscan.errors import UsageError
-from bdscan.intake.raw_samples import class_cap
+from bdscan.intake.raw_samples import RawSamples, class_cap
 from bdscan.intake.samples import read_samples, split_samples
 
 
@@ -117,6 +118,54 @@ def test_two_images_a_class_and_unbalanced_classes(tmp_path: Path) -> None:
     assert not set(samples.search.tolist()) & set(samples.held_out.tolist())
     assert any("1 classes have one image only" in note for note in intake.samples.notes)
     assert any("only 15 images" in note for note in intake.subject.notes)
+
+
+def _raw(x: np.ndarray, y: np.ndarray) -> RawSamples:
+    return RawSamples(tuple(x), tuple(str(label) for label in y), None, False)
+
+
+def test_copies_of_an_image_lie_in_one_half(tmp_path: Path) -> None:
+    """As the model is shown them: a coloured one may be a grey one's copy too."""
+    x, y = quarters(per_class=10)
+    x[1:4] = x[0]  # four of class 0 alike
+    x[12:20] = x[11]  # class 1: two different ones, one of them nine times
+    x[21:30] = x[20]  # class 2: one image, ten times
+    x[35] = x[5]  # of another class: no copy
+    raw = _raw(x, y)
+    coloured = tuple(image.repeat(3, 2) if place == 2 else image for place, image in enumerate(x))
+    for seed in range(20):
+        for given in (raw, replace(raw, images=coloured)):
+            samples = split_samples(given, y.tolist(), (1, 8, 8), seed)
+            parts = [{(int(y[i]), x[i].tobytes()) for i in half} for half in (samples.search, samples.held_out)]
+            assert not parts[0] & parts[1]
+            assert sorted(torch.cat([samples.search, samples.held_out]).tolist()) == list(range(40))
+            different = [[sum(label == k for label, _ in part) for k in range(4)] for part in parts]
+            assert different == [[4, 1, 1, 5], [3, 1, 0, 5]]
+    intake = load_toy(tmp_path, samples=str(write_npz(tmp_path / "s.npz", x=x, y=y)))
+    assert any("pixel for pixel: 20; copies are never in both halves" in note for note in intake.samples.notes)
+    assert any("1 classes have one image only" in note for note in intake.samples.notes)
+    with pytest.raises(UsageError, match="copies of one image only; give at least two"):
+        split_samples(_raw(x[20:30], y[5:15]), y[5:15].tolist(), (1, 8, 8), 0)
+
+
+def test_without_copies_the_halves_are_the_seed_s() -> None:
+    """The order of each class is drawn and cut in the middle: measured tables rest on it."""
+    x, y = quarters(per_class=5)
+    drawn = {seed: split_samples(_raw(x, y), y.tolist(), (1, 8, 8), seed) for seed in (0, 7)}
+    assert {seed: samples.held_out.tolist() for seed, samples in drawn.items()} == {
+        0: [0, 1, 5, 8, 11, 14, 16, 19],
+        7: [1, 3, 7, 8, 10, 11, 16, 19],
+    }
+    assert not any("copies" in note for samples in drawn.values() for note in samples.notes)
+    for seed in range(10):
+        labels = np.random.default_rng((seed, 1)).integers(0, 4, len(y))
+        rng, held_out = np.random.default_rng(seed), []
+        for label in sorted(set(labels.tolist())):
+            order = rng.permutation(np.flatnonzero(labels == label)).tolist()
+            held_out += order[(len(order) + 1) // 2 :]
+        samples = split_samples(_raw(x, labels), labels.tolist(), (1, 8, 8), seed)
+        assert samples.held_out.tolist() == sorted(held_out)
+        assert samples.search.tolist() == sorted(set(range(len(y))) - set(held_out))
 
 
 def test_many_images_are_drawn_by_the_seed(tmp_path: Path) -> None:

@@ -63,7 +63,8 @@ class Samples:
     Attributes:
         images: uint8 (N, C, H, W), already at the model's size and channel count.
         labels: int64 (N,) indices into the model's outputs.
-        search, held_out: index tensors into images; disjoint; every class with two images has one in each.
+        search, held_out: index tensors into images; disjoint, and no image of one has the label and the
+            pixels of one of the other; every class with two different images has one in each.
     """
 
     images: Tensor

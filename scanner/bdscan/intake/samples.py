@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from bdscan.errors import UsageError
 from bdscan.intake.classifier import Samples
@@ -13,6 +16,8 @@ from bdscan.intake.image_folder import read_folder
 from bdscan.intake.npz_file import read_npz
 from bdscan.intake.raw_samples import RawSamples, pixels_digest, to_shape
 from bdscan.report import SamplesInfo
+
+TWO: Final = "give at least two (one to search, one to confirm)"
 
 
 def read_samples(path: str, seed: int) -> RawSamples:
@@ -25,28 +30,46 @@ def read_samples(path: str, seed: int) -> RawSamples:
     if len(counts) < 2:
         raise UsageError(f"--samples {path}: images of one class only; give at least two images of each of the classes")
     if max(counts) < 2:
-        raise UsageError(f"--samples {path}: one image a class; give at least two (one to search, one to confirm)")
+        raise UsageError(f"--samples {path}: one image a class; {TWO}")
     return raw
 
 
 def split_samples(raw: RawSamples, labels: list[int], shape: tuple[int, int, int], seed: int) -> Samples:
-    """Half of each class to search, half held out; the odd one to the search part."""
+    """Half of the different images of each class to search, half held out; the odd one to the search part.
+
+    Copies of an image, with its label and the same pixels at `shape` (C, H, W), lie where it lies: held-out images are
+    to be unseen ones. Without copies the seed alone decides. UsageError where no class has two different images.
+    """
     rng = np.random.default_rng(seed)
+    images = to_shape(raw, shape)
+    first = _first_like(images, labels)
     search: list[int] = []
     held_out: list[int] = []
     of_class = np.asarray(labels)
     for label in sorted(set(labels)):
         order = rng.permutation(np.flatnonzero(of_class == label)).tolist()
-        half = (len(order) + 1) // 2
-        search += order[:half]
-        held_out += order[half:]
+        different = list(dict.fromkeys(first[place] for place in order))
+        to_search = set(different[: (len(different) + 1) // 2])
+        for place in order:
+            (search if first[place] in to_search else held_out).append(place)
+    if not held_out:
+        raise UsageError(f"--samples: every class has copies of one image only; {TWO}")
+    copies = len(first) - len(set(first))
+    repeated = f"images that repeat another of their class pixel for pixel: {copies}; copies are never in both halves"
     return Samples(
-        images=to_shape(raw, shape),
+        images=images,
         labels=torch.tensor(labels, dtype=torch.int64),
         search=torch.tensor(sorted(search)),
         held_out=torch.tensor(sorted(held_out)),
-        notes=(*raw.notes, *_fit_notes(raw, shape)),
+        notes=(*raw.notes, *_fit_notes(raw, shape), *((repeated,) if copies else ())),
     )
+
+
+def _first_like(images: Tensor, labels: list[int]) -> list[int]:
+    """For each of `images` (N, C, H, W) the place of the first that has its pixels and its label."""
+    places: dict[tuple[int, bytes], int] = {}
+    pixels = (hashlib.sha256(image.tobytes()).digest() for image in images.numpy())
+    return [places.setdefault(own, place) for place, own in enumerate(zip(labels, pixels, strict=True))]
 
 
 def _fit_notes(raw: RawSamples, shape: tuple[int, int, int]) -> list[str]:
@@ -68,7 +91,8 @@ def describe_samples(path: str, raw: RawSamples, samples: Samples, outputs: int)
     if missing:
         listed = ", ".join(missing[:10]) + (", ..." if len(missing) > 10 else "")
         notes.append(f"no images of {len(missing)} of the {outputs} classes ({listed})")
-    single = sum(count == 1 for count in counts)
+    held_out = torch.bincount(samples.labels[samples.held_out], minlength=outputs).tolist()
+    single = sum(count > held == 0 for count, held in zip(counts, held_out, strict=True))  # copies are one image
     if single:
         notes.append(f"{single} classes have one image only and none in the held-out part")
     return SamplesInfo(
