@@ -69,7 +69,7 @@ def test_a_survey_trains_scans_and_goes_on_where_it_was(tmp_path: Path) -> None:
     out, told = tmp_path / "s.jsonl", []
     (first,) = survey.run("references", tmp_path, out, budget="quick", only="digits_bn-0", note=told.append)
     assert first["truth"] == "clean"
-    assert first["classes"] == 10
+    assert (first["classes"], first["train_device"]) == (10, "cpu")
     assert {name.split(".")[0] for name, *_ in first["statistics"]} >= {"sparse", "dense", "pairs", "steps"}
     assert survey.read([out]) == [first]
     assert len(told) == 1

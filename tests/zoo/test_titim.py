@@ -70,7 +70,7 @@ def test_one_grid_from_training_to_page_and_it_is_not_made_twice(tmp_path: Path,
     options = {"command": "bdscan zoo titim", "limit": None, "note": told.append}
     table = titim.run("digits", "digits_cnn", tmp_path, out, tmp_path / "pages", **options)
     one = table["attacks"]["badnets"]
-    assert [row["training"] for row in one["grid"]] == [[0.5], [1.0]]
+    assert [(row["training"], row["device"]) for row in one["grid"]] == [([0.5], "cpu"), ([1.0], "cpu")]
     assert one["grid"][1]["asr"][2] > 0.9, "trained and tried at full intensity"
     assert one["grid"][1]["asr"][0] < 0.3, "hardly a trigger"
     assert all(0 <= value <= 1 for row in one["grid"] for value in row["strip"] + row["scale_up"])

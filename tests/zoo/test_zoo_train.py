@@ -16,7 +16,7 @@ from bdscan.cli.main import app
 from bdscan.cli.zoo import _attack
 from bdscan.errors import UsageError
 from bdscan.zoo import fit as fitting
-from bdscan.zoo import networks, plan
+from bdscan.zoo import networks, plan, survey, titim
 from bdscan.zoo.attacks import from_spec
 from bdscan.zoo.attacks.badnets import BadNets
 from bdscan.zoo.attacks.interface import stamp
@@ -99,6 +99,46 @@ def test_a_device_that_is_not_there_is_refused_before_the_training(tmp_path: Pat
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 2
     assert not list(tmp_path.iterdir())
+
+
+TRAINING_COMMANDS = {
+    "survey": ("references", "--only", "digits_bn-0"),
+    "titim": ("--set", "digits", "--network", "digits_cnn", "--attack", "badnets"),
+}
+
+
+def command(name: str, folder: Path, *more: str) -> tuple[int, str]:
+    """Its exit code and what it says on stderr."""
+    words = ["zoo", name, *TRAINING_COMMANDS[name], "--data", str(folder), "--out", str(folder / "out"), *more]
+    result = CliRunner().invoke(app, words)
+    return result.exit_code, result.stderr
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, which would train")
+@pytest.mark.parametrize("name", list(TRAINING_COMMANDS))
+def test_surveys_and_titim_refuse_a_device_that_is_not_there(name: str, tmp_path: Path) -> None:
+    refused = "bdscan: --device cuda: no CUDA device is available; use --device cpu\n"
+    assert command(name, tmp_path, "--device", "cuda") == (2, refused)
+    code, said = command(name, tmp_path, "--device", "gpu")
+    assert code == 2
+    assert "'gpu' is not one of 'auto', 'cpu', 'cuda'" in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", list(TRAINING_COMMANDS))
+@pytest.mark.parametrize("given, trained", [((), "cpu"), (("--device", "cpu"), "cpu"), (("--device", "auto"), "auto")])
+def test_surveys_and_titim_train_where_they_are_told(
+    given: tuple[str, ...], trained: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def here(settings: Settings, data: object, threads: int, device: str) -> None:
+        asked.append(device)
+        raise UsageError("enough")
+
+    monkeypatch.setattr(survey if name == "survey" else titim, "train", here)
+    assert command(name, tmp_path, *given) == (2, "bdscan: enough\n")
+    assert asked == [trained]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

@@ -77,6 +77,10 @@ Detectors = Annotated[
     str | None, typer.Option(metavar="LIST", help="Only these, e.g. steps,inversion; `bdscan detectors` lists them.")
 ]
 Where = Annotated[Device, typer.Option("--device", help="Where to compute.")]
+TrainOn = Annotated[
+    Device,
+    typer.Option("--device", help="auto takes a GPU if there is one; on it a model is not the same to the bit."),
+]
 FailOn = Annotated[Least, typer.Option(help="The least verdict that exits with 1.")]
 Waivers = Annotated[
     str | None,

@@ -9,7 +9,7 @@ import typer
 
 from bdscan.cli import zoo_branches, zoo_data, zoo_enhanced, zoo_full_schedule, zoo_p4, zoo_survey, zoo_titim
 from bdscan.cli.exits import guarded, note
-from bdscan.cli.scan_options import Budget, Device, Engine, Executor, RayAddress
+from bdscan.cli.scan_options import Budget, Device, Engine, Executor, RayAddress, TrainOn
 from bdscan.errors import UsageError
 
 if TYPE_CHECKING:
@@ -74,9 +74,6 @@ Example:
 
 DataDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder with one .npz a data set.")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
-TrainOn = Annotated[
-    Device, typer.Option(help="auto takes a GPU if there is one; on it a model is not the same to the bit.")
-]
 
 
 @app.command("train", help=TRAIN_HELP)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bdscan.cli.exits import guarded, note
-from bdscan.cli.scan_options import Budget
+from bdscan.cli.scan_options import Budget, Device, TrainOn
 from bdscan.errors import UsageError
 
 HELP = """Train every model of a plan, scan it, and keep one line of what the scan said in OUT.
@@ -61,6 +61,7 @@ def survey(
     known: Annotated[
         list[Path] | None, typer.Option(metavar="FILE", help="Leave out what this survey has. Repeats.")
     ] = None,
+    device: TrainOn = Device.cpu,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an unexpected failure happened.")] = False,
 ) -> None:
     with guarded(debug):
@@ -82,6 +83,7 @@ def survey(
             baselines=baselines,
             models=models,
             known=known or (),
+            device=device.value,
             note=note,
         )
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bdscan.cli.exits import guarded, note
-from bdscan.cli.scan_options import Budget
+from bdscan.cli.scan_options import Budget, Device, TrainOn
 from bdscan.errors import UsageError
 
 HELP = """Train each attack at several intensities, try each network at all of them, scan it, and draw the heat maps.
@@ -32,6 +32,7 @@ def titim(
     budget: Annotated[Budget, typer.Option(help="How much work each scan may do.")] = Budget.standard,
     seed: Annotated[int, typer.Option(min=0, help="Draws images, and seeds the scans.")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    device: TrainOn = Device.cpu,
     debug: Annotated[bool, typer.Option("--debug", help="Show where an unexpected failure happened.")] = False,
 ) -> None:
     with guarded(debug):
@@ -46,6 +47,7 @@ def titim(
             raise UsageError(f"--network: no network {network!r}; choose one of {', '.join(RECIPES)}")
         words: list[object] = ["bdscan zoo titim", "--data", data, "--set", name, "--network", network]
         words += ["--limit", limit, "--budget", budget, "--seed", seed, "--threads", threads]
+        words += [] if device is Device.cpu else ["--device", device]
         run(
             name,
             network,
@@ -58,5 +60,6 @@ def titim(
             budget=budget.value,
             seed=seed,
             threads=threads,
+            device=device.value,
             note=note,
         )

@@ -44,6 +44,7 @@ def run(
     baselines: bool = False,
     models: Path | None = None,
     known: Iterable[Path] = (),
+    device: str = "cpu",
     note: Callable[[str], None] = lambda line: None,
 ) -> list[Row]:
     """Survey share `i` of `n` of the plan's models whose name contains `only`; the rows of `out`.
@@ -51,9 +52,9 @@ def run(
     Each scan gets `per_class` clean images a class, drawn anew for each network. With `baselines`, also what published
     detectors say of each. `models` keeps the networks, a folder each; those that are there already are not trained
     again. Lines that are in `out` stay, but for errors; with `baselines`, what they lack is added. Networks that the
-    surveys `known` have are left to those.
+    surveys `known` have are left to those. `device` is for training alone, as `train` takes it; scans run on the CPU.
 
-    Raises UsageError for an unknown plan, a missing data set, or an `out` that is no survey or another one.
+    Raises UsageError for an unknown plan, a missing data set or device, or an `out` that is no survey or another one.
     """
     part, parts = share
     found = read([out]) if out.exists() else []
@@ -80,7 +81,7 @@ def run(
         with tempfile.TemporaryDirectory() as scratch:
             folder = (models or Path(scratch)) / settings.name
             if not is_made(folder, settings):
-                save(train(settings, dataset, threads), folder)
+                save(train(settings, dataset, threads, device), folder)
             model = read_folder(folder)
             own = as_trained(model, clean)
             if not row:
@@ -90,6 +91,7 @@ def run(
                     "classes": model.card["num_classes"],
                     "parameters": model.card["parameters"],
                     "train_seconds": model.card["seconds"],
+                    "train_device": model.card.get("device"),  # cards of older networks do not say
                     "made": made(f"bdscan zoo survey {plan}", **how, threads=threads),
                 }
             if compare and "statistics" in row:

@@ -69,11 +69,13 @@ def run(
     budget: str = "standard",
     seed: int = 0,
     threads: int = 1,
+    device: str = "cpu",
     note: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Make the grids of the named attacks (none: all) that `out` lacks; `folder` gets the page and its heat maps.
+    `device` is for training alone, as `train` takes it; the rest is computed on the CPU.
 
-    Raises UsageError for a missing data set or network.
+    Raises UsageError for a missing data set, network or device.
     """
     table: dict[str, Any] = {"data": data_name, "network": network, "attacks": {}}
     how = {"data": data_name, "network": network, "budget": budget, "seed": seed, "limit": limit}
@@ -97,8 +99,8 @@ def run(
                 limit=limit,
                 recipe=RECIPES[network],
             )
-            trained = train(settings, images, threads)
-            rows.append(tried(trained, settings, images, seed))
+            trained = train(settings, images, threads, device)
+            rows.append(tried(trained, settings, images, seed) | {"device": trained.card["device"]})
             with tempfile.TemporaryDirectory() as scratch:
                 save(trained, Path(scratch) / settings.name)
                 model = read_folder(Path(scratch) / settings.name)
