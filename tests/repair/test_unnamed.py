@@ -20,11 +20,15 @@ PLANTED = 8  # of the fixture; the report's alarm is about class 3
 KNOWN = [Planted(3, (), "wave", lambda images, intensity: images)]
 
 
-def report(ratio: float, family: str = "sparse", weakness: bool = False) -> Report:
+def report(ratio: float, family: str = "sparse", weakness: bool = False, also: int | None = None) -> Report:
+    """An alarm about class 3 (a weakness), and about the class `also`."""
     label = Label(index=PLANTED, name="8")
     small = Statistic(name=f"{family}.ratio", detector="inversion", value=ratio, target=label)
     made = sample.backdoor()
-    findings = tuple(one.model_copy(update={"weakness": weakness or one.weakness}) for one in made.findings)
+    (alarm,) = (one for one in made.findings if one.target and one.target.index == 3)
+    findings = (alarm.model_copy(update={"weakness": weakness}),)
+    if also is not None:
+        findings = (*findings, alarm.model_copy(update={"target": Label(index=also, name=str(also))}))
     return made.model_copy(update={"statistics": (*made.statistics, small), "findings": findings})
 
 
@@ -34,6 +38,13 @@ def test_a_class_far_below_others_is_one_unless_a_trigger_is_known_or_nothing_al
     assert targets(report(0.1, family="tone"), KNOWN) == (), "a tone of that size is natural"
     assert targets(report(0.1, weakness=True), KNOWN) == (), "without an alarm it is a clean network's"
     assert targets(report(0.1), [*KNOWN, Planted(PLANTED, (), "dense", KNOWN[0].stamp)]) == ()
+
+
+def test_beside_two_alarmed_classes_a_weaker_sign_is_enough() -> None:
+    assert targets(report(0.3, also=5), KNOWN) == (PLANTED,)
+    assert targets(report(0.3, also=3), KNOWN) == (), "two triggers to one class are one attack"
+    assert targets(report(0.3, also=5, family="tone"), KNOWN) == ()
+    assert targets(report(0.5, also=5), KNOWN) == ()
 
 
 def test_its_trigger_is_found_again_and_works(badnets: Scannable) -> None:

@@ -13,7 +13,8 @@ from bdscan.report import Finding, Report, TriggerParameters
 
 BRANCH = "BD201"  # the rule about branches in the graph
 HIDDEN = 0.45  # of other classes' size: a weakness this small, in a network that alarms, is taken for one more trigger
-FAR_BELOW = 0.25  # the same in another family than the weakness is shown in; 2 of the 101 clean references go below
+FAR_BELOW = 0.25  # the same in another family than the weakness is shown in; 2 of the 101 clean references go below.
+# Where several classes alarm it is HIDDEN: who planted two may have planted four, and they hide each other
 TELLING = ("sparse", "dense", "warp", "wave")  # 29 of the 101 clean references go below that
 
 
@@ -76,7 +77,7 @@ def hides(report: Report, weakness: TriggerParameters) -> bool:
     figure 9) two were shown as weaknesses, in the scan of the repaired network too. Or the alarm names a class that is
     close by nature, and the planted one is among the weaknesses. Unlearning a natural one beside them costs little.
     """
-    bounds = {f"{family}.ratio": FAR_BELOW for family in TELLING} | {f"{weakness.family}.ratio": HIDDEN}
+    bounds = {f"{family}.ratio": far_below(report) for family in TELLING} | {f"{weakness.family}.ratio": HIDDEN}
     small = [
         s.value is not None and s.value < bounds[s.name]
         for s in report.statistics
@@ -85,9 +86,18 @@ def hides(report: Report, weakness: TriggerParameters) -> bool:
     return alarms(report) and weakness.family in TELLING and any(small)
 
 
+def far_below(report: Report) -> float:
+    """The share of other classes' size below which a class may hide one more trigger, whatever the family."""
+    return HIDDEN if len(_alarmed(report)) > 1 else FAR_BELOW
+
+
 def alarms(report: Report) -> bool:
     """Whether a finding about a trigger, and no branch, alarms."""
-    return any(not finding.weakness and finding.target is not None for finding in report.findings)
+    return bool(_alarmed(report))
+
+
+def _alarmed(report: Report) -> set[int]:
+    return {f.target.index for f in report.findings if not f.weakness and f.target is not None}
 
 
 def branches(report: Report) -> tuple[Finding, ...]:

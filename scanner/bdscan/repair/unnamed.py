@@ -14,7 +14,7 @@ from bdscan.intake.classifier import Scannable
 from bdscan.intake.speed import fast
 from bdscan.repair.fresh import invert
 from bdscan.repair.hidden_waves import hidden_waves
-from bdscan.repair.planted import FAR_BELOW, TELLING, Planted, alarms
+from bdscan.repair.planted import TELLING, Planted, alarms, far_below
 from bdscan.repair.rounds import PLANTED
 from bdscan.report import Report
 
@@ -23,12 +23,12 @@ FOUND = tuple(family for family in TELLING if family != "wave")  # a wave has a 
 
 
 def targets(report: Report, triggers: Sequence[Planted]) -> tuple[int, ...]:
-    """Classes whose smallest trigger of a TELLING family is FAR_BELOW others', in a report that alarms."""
-    bounds = {f"{family}.ratio" for family in FOUND}
+    """Classes whose smallest trigger of a TELLING family is `far_below` others', in a report that alarms."""
+    bounds, most = {f"{family}.ratio" for family in FOUND}, far_below(report)
     small = [
         s.target.index
         for s in report.statistics
-        if s.name in bounds and s.target and not s.sources and s.value is not None and s.value < FAR_BELOW
+        if s.name in bounds and s.target and not s.sources and s.value is not None and s.value < most
     ]
     known = {t.target for t in triggers}
     return tuple(index for index in dict.fromkeys(small) if index not in known) if alarms(report) else ()
