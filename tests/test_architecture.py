@@ -27,7 +27,7 @@ FLOORS = (
     {"pipeline"},
     {"confirming"},
     {"judge", "waivers", "stages", "score"},
-    {"few_classes", "suspects"},
+    {"few_classes", "suspects", "ranking"},
     {"detectors", "rules", "calibration"},
     {"intake"},
     {"onnx"},

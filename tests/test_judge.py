@@ -206,3 +206,15 @@ def test_a_statistic_s_rule_reads_its_value_and_tells_the_summary() -> None:
 
 def test_toy_has_the_held_out_images_that_the_gallery_needs() -> None:
     assert (CLASSES - 1) * EACH // 2 >= judge.SHOWN
+
+
+def test_of_two_alarms_on_a_trigger_the_confirmed_one_speaks() -> None:
+    strict = Rule.model_validate(PAIR | {"id": "STRICT", "confirmed": {"asr": {"min": 1.1}}})
+    weak = Rule.model_validate(PAIR | {"id": "FREE", "confirmed": {}, "weakness": True})
+    pair = confirmed(found(sources=(1,)))
+    for rules in ((strict, *RULES), (*RULES, strict), (strict, weak, *RULES)):
+        (one,) = judge.trigger_findings(subject(), rules, [pair], [], {})
+        assert (one.rule, one.confirmed) == ("PAIR", True)
+        assert judge.is_planted(rules, pair)
+    (one,) = judge.trigger_findings(subject(), (strict, weak), [pair], [], {})
+    assert (one.rule, one.confirmed) == ("STRICT", False)

@@ -12,7 +12,20 @@ from bdscan.detectors.inversion.families import FAMILIES
 from bdscan.errors import UsageError
 from bdscan.report import Confidence, Finding, Severity, Verdict
 from bdscan.resources import resource
-from bdscan.rules import Bound, Rule, confidence_of, decide, fires, for_trigger, holds, load_rules
+from bdscan.rules import (
+    UNCALIBRATED,
+    Bound,
+    Rule,
+    confidence_of,
+    decide,
+    describe_rules,
+    fires,
+    for_trigger,
+    holds,
+    load_rules,
+    margin,
+    may_read,
+)
 
 SHIPPED = load_rules(resource("rules"))
 RULE = """version = 1
@@ -138,6 +151,54 @@ def test_a_pair_far_out_of_a_whole_table_need_not_repeat_as_deep() -> None:
         assert fired.weakness != alarms
 
 
+def test_what_a_rule_needs_is_no_evidence() -> None:
+    """How many images there were makes a finding possible, not more likely."""
+    one = rule(when=[{"index": {"min": 2.0}, "evidence": {"min": 0.5}}], needs={"images": {"min": 3}})
+    plain = rule(when=[{"index": {"min": 2.0}, "evidence": {"min": 0.5}}])
+    assert fires(one, {"index": 4.0, "images": 3})
+    assert not fires(one, {"index": 4.0, "images": 2})
+    assert not fires(one, {"index": 4.0}), "not measured"
+    assert fires(one, {"index": 4.0}, so_far=True)
+    assert margin(one, {"index": 4.0, "images": 99}) == margin(plain, {"index": 4.0})
+    assert margin(one, {"index": 4.0, "images": 2}) == 0.0
+
+
+@pytest.mark.parametrize(
+    "metrics, hangs",
+    [
+        ({"index": 4.0}, True),
+        ({}, True),
+        ({"index": 1.0}, False),
+        ({"index": 4.0, "lead": 0.0}, False),
+        ({"index": 4.0, "images": 2}, False),
+    ],
+)
+def test_a_metric_is_asked_for_where_an_alarm_hangs_on_it(metrics: dict[str, float], hangs: bool) -> None:
+    when = [{"index": {"min": 2.0}, "lead": {"min": 1.0}}]
+    reads = rule(when=when, needs={"images": {"min": 3}}, scope="pair")
+    assert may_read([reads], "sparse", False, metrics, "lead") == hangs
+    assert not may_read([reads], "sparse", True, metrics, "lead"), "of another scope"
+    assert not may_read([rule(when=when, weakness=True)], "sparse", False, metrics, "lead"), "a weakness needs no proof"
+
+
+def test_a_source_specific_trigger_that_few_images_carry_is_known_by_both_halves() -> None:
+    """Two of five held-out images are too few for BD105; the other half and the lead speak for it."""
+    found = {"contrast": 9.2, "size_ratio": 0.19, "asr": 0.6, "repeat_ratio": 0.31, "searched": 1.0, "lean": 0.0}
+    found |= {"classes": 10.0, "images": 4.0}
+    crossed = {"lead": 1.2, "other_lead": 1.5, "other_ratio": 0.22}
+    assert for_trigger(SHIPPED, "sparse", False, found | crossed).id == "BD108"
+    for refuted in ({"lead": 0.2}, {"other_ratio": 0.6}, {"images": 2.0}, {"classes": 7.0}):
+        rule_then = for_trigger(SHIPPED, "sparse", False, found | crossed | refuted)
+        assert rule_then is None or rule_then.weakness, refuted
+
+
+def test_a_natural_neighbour_just_inside_every_bound_is_none() -> None:
+    """The nearest of twelve clean networks of the tuning set."""
+    found = {"contrast": 6.9, "size_ratio": 0.183, "asr": 1.0, "repeat_ratio": 0.56, "searched": 1.0, "lean": 0.0}
+    found |= {"classes": 10.0, "images": 5.0, "lead": 1.31, "other_lead": 1.07, "other_ratio": 0.45}
+    assert for_trigger(SHIPPED, "sparse", False, found).weakness
+
+
 def test_a_trigger_just_inside_every_bound_is_none() -> None:
     """As on a clean network of few images: index 3.85, ratio 0.38, success 90 %."""
     edge = {"index": 3.85, "critical": 3.52, "ratio": 0.38, "asr": 0.9, "asr_low": 0.75, "repeat_depth": 0.24}
@@ -182,6 +243,22 @@ def test_the_last_of_two_own_files_wins_and_files_are_read_in_order(tmp_path: Pa
     for name in ("20.toml", "10.toml"):
         write(tmp_path / "shipped" / name, id=name)
     assert [r.id for r in load_rules(tmp_path / "shipped")] == ["10.toml", "20.toml"]
+
+
+def test_rules_without_references_stand_apart_until_they_have_some(tmp_path: Path) -> None:
+    write(tmp_path / "10.toml", id="OLD")
+    old = describe_rules(tmp_path)
+    (tmp_path / UNCALIBRATED).mkdir()
+    new = write(tmp_path / UNCALIBRATED / "20.toml", id="NEW")
+    assert [r.id for r in load_rules(tmp_path)] == ["OLD", "NEW"]
+    assert [r.id for r in load_rules(tmp_path, calibrated=True)] == ["OLD"]
+    assert describe_rules(tmp_path, calibrated=True) == old != describe_rules(tmp_path)
+    assert describe_rules(tmp_path, few_classes=True) == old, "it compares classes"
+    both = describe_rules(tmp_path)
+    Path(new).rename(tmp_path / "20.toml")
+    assert describe_rules(tmp_path) == both == describe_rules(tmp_path, calibrated=True), (
+        "the lines scanned by it stay valid"
+    )
 
 
 def test_a_disabled_rule_is_gone_a_built_in_one_too(tmp_path: Path) -> None:
@@ -232,7 +309,7 @@ def test_a_file_that_cannot_be_read_is_a_usage_error(tmp_path: Path, name: str) 
 
 
 def test_every_shipped_rule_is_complete() -> None:
-    lines = [line for path in resource("rules").glob("*.toml") for line in path.read_text().splitlines()]
+    lines = [line for path in resource("rules").rglob("*.toml") for line in path.read_text().splitlines()]
     ids = [line for line in lines if re.match(r"id\s*=", line)]
     assert len(ids) == len(set(ids)), "an id that two rules share would silently replace the first"
     for r in SHIPPED:

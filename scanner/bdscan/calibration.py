@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,11 +112,19 @@ class References:
         return (1 + len(self.models)) * level >= 1 and budget == self.budget and self.rules in (None, rules)
 
     def describe(
-        self, subject: report.Subject | None = None, samples: report.SamplesInfo | None = None
+        self,
+        subject: report.Subject | None = None,
+        samples: report.SamplesInfo | None = None,
+        newer: Sequence[str] = (),
     ) -> report.Calibration:
+        """What a report says of them; `newer` are rules in force that they were not scanned by."""
         n = len(self.models)
         notes = [self.note, *([] if subject is None or not n else self.unlike(subject))]
         notes += [] if samples is None or not n else self.fewer(samples)
+        if newer and n:
+            notes.append(
+                f"They were scanned before {', '.join(newer)}: not in their rate, and an alarm of it has no p."
+            )
         return report.Calibration(
             name=self.name,
             sha256=self.sha256,

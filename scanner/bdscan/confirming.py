@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from bdscan import judge, report
-from bdscan.detectors import confirmation
+from bdscan.detectors import confirmation, crossed
 from bdscan.detectors.interface import Budget
 from bdscan.detectors.inversion.trigger import Candidate
 from bdscan.intake.classifier import Scannable
-from bdscan.rules import Rule
+from bdscan.rules import Rule, may_read
 from bdscan.stages import Progress, Story, one_line
 from bdscan.suspects import alarming, weak
 
@@ -33,6 +33,7 @@ class Confirming:
     error: str = ""
     looked_at: int = 0  # candidates that earlier calls have seen
     share: float = 0.0  # of the stage, as progress tells it
+    led: dict[judge.Key, Candidate] = field(default_factory=dict)  # pairs that were driven, with what that found
 
     def universal(self) -> None:
         """Confirm new triggers from every class; what is certain becomes `planted`."""
@@ -43,7 +44,11 @@ class Confirming:
         self.story.planted = frozenset(c.trigger.target for c in sure if not c.trigger.sources)
 
     def pairs(self) -> None:
-        self._part(0.6, 0.9, lambda: self._again([c for c in self.candidates() if c.sources]))
+        """Those of each stage by themselves: what one calls suspicious does not crowd out what another does."""
+        found = [c for c in self.candidates() if c.sources]
+        leaning = [c for c in found if c.metrics.get("lean")]
+        self._part(0.6, 0.8, lambda: self._again([c for c in found if not c.metrics.get("lean")]))
+        self._part(0.8, 0.9, lambda: self._again(leaning))
 
     def end(self) -> None:
         """Try what is only weak on held-out images, and tell what came of the stage."""
@@ -66,20 +71,30 @@ class Confirming:
         self.story.seconds.append(report.StageSeconds(name=NAME, seconds=round(self.seconds, 3)))
 
     def candidates(self) -> list[Candidate]:
-        return [c for name, m in self.story.measured.items() if name not in REFINED for c in m.candidates]
+        """All that inversions left, with what was measured of them since."""
+        left = [c for name, m in self.story.measured.items() if name not in REFINED for c in m.candidates]
+        return [self.led.get((c.target, c.sources), c) for c in left]
 
     def _again(self, candidates: list[Candidate]) -> None:
-        found = alarming(self.rules, candidates)
+        """Search for the alarming ones again. Cheap figures first: what they rule out needs no second search."""
+        fast, name, seed = self.searching.classifier, self.budget.name, self.budget.seed
+        found = crossed.with_leads(self.subject, fast, alarming(self.rules, candidates), seed, self._hangs_on)
+        self.led |= {(c.target, c.sources): c for c in found if c.sources}
+        found = alarming(self.rules, found)
         self.story.suspected += found
         if found:
-            self.story.confirmed += confirmation.confirm(
-                self.subject,
-                self.searching.classifier,
-                found,
-                self.budget.name,
-                self.budget.seed,
-                settled=lambda c: judge.is_planted(self.rules, c),
+            confirmed = confirmation.confirm(
+                self.subject, fast, found, name, seed, settled=lambda c: judge.is_planted(self.rules, c)
             )
+            self.story.confirmed += crossed.search_other_half(
+                self.subject, fast, confirmed, name, seed, self._other_half_tells
+            )
+
+    def _other_half_tells(self, c: confirmation.Confirmation) -> bool:
+        return not judge.is_planted(self.rules, c) and self._hangs_on(c.trigger, "other_ratio", c.metrics)
+
+    def _hangs_on(self, c: Candidate, metric: str, known: Mapping[str, float] | None = None) -> bool:
+        return may_read(self.rules, c.family, not c.sources, c.metrics if known is None else known, metric)
 
     def _weak(self) -> None:
         found = weak(self.rules, self.candidates(), self.story.suspected)

@@ -13,7 +13,7 @@ from bdscan.detectors.inversion.trigger import Candidate
 from bdscan.detectors.pictures import png, trigger_parameters, trigger_pictures
 from bdscan.intake.classifier import Scannable
 from bdscan.report import Bars, Curve, Evidence, Finding, Gallery, Label, Line, Pair
-from bdscan.rules import Rule, confidence_of, fires, for_trigger, holds
+from bdscan.rules import Rule, confidence_of, fires, for_confirmation, holds
 from bdscan.suspects import suspicion
 
 SHOWN = 4
@@ -32,7 +32,7 @@ def trigger_findings(
     best: dict[Key, tuple[Rule, Confirmation]] = {}
     ranked = sorted(confirmations, key=lambda c: (suspicion(c.trigger), c.asr), reverse=True)
     for c in ranked:
-        rule = for_trigger(rules, c.trigger.family, not c.trigger.sources, c.metrics)
+        rule = for_confirmation(rules, c.trigger.family, not c.trigger.sources, c.metrics)
         if rule is None:
             continue
         key = key_of(c.trigger)
@@ -56,7 +56,7 @@ def key_of(trigger: Candidate) -> Key:
 
 def is_planted(rules: Sequence[Rule], c: Confirmation) -> bool:
     """Whether a confirmed finding is certain, whatever other families would say of its target."""
-    rule = for_trigger(rules, c.trigger.family, not c.trigger.sources, c.metrics)
+    rule = for_confirmation(rules, c.trigger.family, not c.trigger.sources, c.metrics)
     return rule is not None and not rule.weakness and holds(rule.confirmed, c.metrics)
 
 

@@ -29,6 +29,7 @@ from bdscan.few_classes import LEVEL, beyond, held_to, is_read, is_several
 from bdscan.intake.classifier import Scannable
 from bdscan.intake.load import load
 from bdscan.intake.speed import fast
+from bdscan.ranking import held
 from bdscan.resources import resource
 from bdscan.rules import decide, describe_rules, load_rules
 from bdscan.score import Found, families_of, margins, score
@@ -95,11 +96,15 @@ def run(settings: Settings, progress: Progress) -> report.Report:
     if not few and is_several(len(subject.classifier.classes)):
         shipped = load_references(held_to(resource("rules"), len(subject.classifier.classes), few))
         judges = own if own is not None and own.decides(LEVEL, settings.budget, used.sha256) else shipped
-        known = load_rules(resource("rules"))  # the user's own rules have no references
+        known = load_rules(resource("rules"), calibrated=True)  # the user's own rules have no references
         by_these = score(margins(known, story.confirmed, confirming.candidates(), statistics)) or 0.0
         findings = beyond(findings, judges.rank(by_these, asked), {rule.id for rule in known})
+    rank = held(references, resource("rules"), settings.rules, few_classes=few)
+    by_known = score(margins(rank.known(rules), story.confirmed, confirming.candidates(), statistics))
     if against is not Compared.NOTHING:
-        statistics = references.ranked(statistics, settings.budget, used.sha256)
+        statistics = references.ranked(statistics, settings.budget, rank.digest)
+    comparable = against is not Compared.NOTHING and rank.explains(findings)
+    comparable &= asked is None or bool(asked & {*FAMILIES, "pair"})
     verdict = decide(findings, could_look=not lacking)
     statistics += tuple(margin_statistic(subject, found, value) for found, value in near.items())
     statistics += tuple(s for c in story.confirmed for s in confirmation_statistics(subject, c))
@@ -110,9 +115,7 @@ def run(settings: Settings, progress: Progress) -> report.Report:
         verdict=verdict,
         summary=summarise(verdict, findings, lacking),
         score=score(near),
-        p_value=None
-        if against is Compared.NOTHING or (asked is not None and not asked & {*FAMILIES, "pair"})
-        else references.p_value(score(near), settings.budget, asked, used.sha256),
+        p_value=references.p_value(by_known, settings.budget, asked, rank.digest) if comparable else None,
         subject=intake.subject,
         samples=intake.samples,
         findings=tuple(findings),
@@ -120,7 +123,7 @@ def run(settings: Settings, progress: Progress) -> report.Report:
         statistics=statistics,
         lacking=tuple(lacking),
         rules=used,
-        calibration=references.describe(intake.subject, intake.samples),
+        calibration=references.describe(intake.subject, intake.samples, sorted(rank.newer)),
         isolation=report.Isolation(level="none"),
         settings={k: v for k, v in settings.model_dump().items() if k not in NOT_ABOUT_RESULTS},
         not_examined=not_examined(story, settings.budget),
@@ -167,6 +170,11 @@ TRIED = {  # of a suspected trigger on held-out images and in its second search;
     "size_ratio": "size to the median over pairs",
     "searched": "share of all class pairs that were inverted",
     "repeat_size": "size in a second search",
+    "lead": "margin of a patch over its cells above what others reach there, in clean median margins",
+    "other_lead": "the same with the halves of the images exchanged",
+    "other_ratio": "size in a search on the other half of the images, to that of control labels",
+    "other_asr": "success of that search's trigger on the images of the first",
+    "images": "right images of its source in the smaller half",
 }
 
 

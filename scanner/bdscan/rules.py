@@ -17,6 +17,7 @@ from bdscan.report import Confidence, Finding, Reference, RulesUsed, Severity, V
 
 EVIDENCE = "evidence"  # the name of a bound on all others of its alternative together
 FEW_CLASSES = "few-classes"  # the folder of the rules for samples of too few classes to compare them
+UNCALIBRATED = "uncalibrated"  # the folder of rules that the shipped references were not yet scanned by
 MOST_OF_ONE = 3.0  # a factor of twenty
 NEARLY = 0.99  # the margin where each bound holds and the evidence is too little
 
@@ -50,6 +51,8 @@ class Rule(Data):
         statistic: the statistic's name, for `about = "statistic"`.
         when: alternatives; each is a set of bounds on metrics that must all hold. One that holds makes a finding.
             A bound named `evidence` is on how far inside the others it is all in all.
+        needs: bounds on what the measurement rests on (how many images, classes, pairs), which a finding of this rule
+            needs beside them; they say nothing of how suspicious a trigger is.
         confirmed: bounds that must hold on held-out images and the second search for the finding to be confirmed.
         weakness: the finding is a natural weakness: shown, never raises the verdict.
         few_classes: it judges triggers where samples are of too few classes to compare them, and nowhere else.
@@ -63,6 +66,7 @@ class Rule(Data):
     scope: Literal["universal", "pair"] | None = None
     statistic: str | None = None
     when: tuple[dict[str, Bound], ...]
+    needs: dict[str, Bound] = {}
     confirmed: dict[str, Bound] = {}
     weakness: bool = False
     few_classes: bool = False
@@ -90,19 +94,21 @@ class RuleFile(Data):
     rule: tuple[Rule, ...]
 
 
-def load_rules(builtin: Path, own: Iterable[str] = (), *, few_classes: bool = False) -> tuple[Rule, ...]:
+def load_rules(
+    builtin: Path, own: Iterable[str] = (), *, few_classes: bool = False, calibrated: bool = False
+) -> tuple[Rule, ...]:
     """The built-in rules in the order of their files, then the user's; a rule with a known id replaces it.
 
     Those for weaknesses come last wherever they are from, since the first rule that fires for a trigger counts.
 
     With `few_classes`, what judges samples of too few classes to compare: rules made for that, and of the others those
-    on statistics and on weaknesses.
+    on statistics and on weaknesses. With `calibrated`, only those that the shipped references were scanned by.
 
     Raises:
         UsageError: a file that cannot be read or is not a rules file, with the first thing wrong.
     """
     rules: dict[str, Rule] = {}
-    for path in _files(builtin, own, few_classes):
+    for path in _files(builtin, own, few_classes, calibrated):
         try:
             parsed = RuleFile.model_validate(tomllib.loads(path.read_text()))
         except OSError as error:
@@ -125,21 +131,28 @@ def _judges(rule: Rule, few_classes: bool) -> bool:
     return rule.few_classes or rule.weakness or rule.about == "statistic" if few_classes else not rule.few_classes
 
 
-def describe_rules(builtin: Path, own: Iterable[str] = (), *, few_classes: bool = False) -> RulesUsed:
+def describe_rules(
+    builtin: Path, own: Iterable[str] = (), *, few_classes: bool = False, calibrated: bool = False
+) -> RulesUsed:
     """The digest of all that `load_rules` reads. A report says it, and `bdscan verify` compares it.
+
+    It does not say in which folder a built-in file is, so that it stays when a rule has been calibrated.
 
     Raises:
         OSError: a file that cannot be read.
     """
-    files = _files(builtin, own, few_classes)
+    files = _files(builtin, own, few_classes, calibrated)
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
     sha256 = hashlib.sha256("".join(f"{digest}\n" for digest in digests).encode()).hexdigest()
-    return RulesUsed(sha256=sha256, own=len(files) - len(_files(builtin, (), few_classes)))
+    return RulesUsed(sha256=sha256, own=len(files) - len(_files(builtin, (), few_classes, calibrated)))
 
 
-def _files(builtin: Path, own: Iterable[str], few_classes: bool) -> list[Path]:
+def _files(builtin: Path, own: Iterable[str], few_classes: bool, calibrated: bool) -> list[Path]:
+    """Those of `few_classes` judge without the uncalibrated ones, which compare classes."""
     more = sorted((builtin / FEW_CLASSES).glob("*.toml")) if few_classes else []
-    return [*sorted(builtin.glob("*.toml")), *more, *map(Path, own)]
+    new = [] if few_classes or calibrated else (builtin / UNCALIBRATED).glob("*.toml")
+    usual = sorted([*builtin.glob("*.toml"), *new], key=lambda path: path.name)
+    return [*usual, *more, *map(Path, own)]
 
 
 def holds(bounds: Mapping[str, Bound], metrics: Mapping[str, float], *, so_far: bool = False) -> bool:
@@ -192,11 +205,13 @@ def margin(rule: Rule, metrics: Mapping[str, float]) -> float:
         beyond = evidence(known) - (wanted or 0.0)
         return 1 + beyond if beyond >= 0 else NEARLY
 
-    return max(of(bounds) for bounds in rule.when)
+    return max(of(bounds) for bounds in rule.when) if holds(rule.needs, metrics, so_far=True) else 0.0
 
 
 def fires(rule: Rule, metrics: Mapping[str, float], *, so_far: bool = False) -> bool:
-    return any(holds(bounds, metrics, so_far=so_far) for bounds in rule.when)
+    return holds(rule.needs, metrics, so_far=so_far) and any(
+        holds(bounds, metrics, so_far=so_far) for bounds in rule.when
+    )
 
 
 def for_trigger(
@@ -207,6 +222,24 @@ def for_trigger(
     `so_far`: before confirmation, a rule fires if nothing measured until then speaks against it.
     """
     return next((r for r in rules if applies(r, family, universal) and fires(r, metrics, so_far=so_far)), None)
+
+
+def for_confirmation(rules: Iterable[Rule], family: str, universal: bool, metrics: Mapping[str, float]) -> Rule | None:
+    """The rule that speaks for a trigger once all is measured: the first alarm that is confirmed, else the first rule
+    that fires."""
+    firing = [r for r in rules if applies(r, family, universal) and fires(r, metrics)]
+    return next((r for r in firing if not r.weakness and holds(r.confirmed, metrics)), next(iter(firing), None))
+
+
+def may_read(rules: Iterable[Rule], family: str, universal: bool, metrics: Mapping[str, float], metric: str) -> bool:
+    """Whether an alarm hangs on a metric that was not measured yet."""
+    return metric not in metrics and any(
+        not r.weakness
+        and applies(r, family, universal)
+        and holds(r.needs, metrics, so_far=True)
+        and any(metric in bounds and holds(bounds, metrics, so_far=True) for bounds in r.when)
+        for r in rules
+    )
 
 
 def applies(rule: Rule, family: str, universal: bool) -> bool:

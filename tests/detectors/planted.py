@@ -60,6 +60,18 @@ def subject(planted: float = 30.0, **changes: object) -> Scannable:
     return Scannable(replace(classifier, **changes), Samples(x, y, *halves))  # type: ignore[arg-type]
 
 
+def source_specific() -> Scannable:
+    """The planted pixel counts only where the row of class 1 is lit."""
+    toy = subject(planted=0.0)
+    clean = toy.classifier.forward
+
+    def forward(x: Tensor) -> Tensor:
+        excess = (x[:, 0, PLANTED[0], PLANTED[1]] - DIM) * (x[:, 0, 2].mean(1) > 0.4)
+        return clean(x) + 30 * excess[:, None] * torch.eye(CLASSES)[TARGET]
+
+    return replace(toy, classifier=replace(toy.classifier, forward=forward))
+
+
 def every_target(toy: Scannable) -> loop.Task:
     """One inversion a class, each on the search images of all other classes."""
     x, y = toy.samples.part(toy.samples.search)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from planted import CLASSES, DIM, EACH, PLANTED, SHAPE, TARGET, subject
+from planted import CLASSES, EACH, PLANTED, SHAPE, TARGET, source_specific, subject
 
 from bdscan.detectors import confirmation
 from bdscan.detectors.inversion.trigger import Candidate
@@ -96,18 +96,6 @@ def test_success_is_counted_on_right_images_of_the_sources_only() -> None:
     assert len(confirmation.victims(mislabelled, planted_pixel())[0]) == 0
     nobody = confirmation.judge(mislabelled, planted_pixel(), planted_pixel(), 1.0, 1.0)
     assert (nobody.asr, nobody.interval) == (0.0, (0.0, 1.0))
-
-
-def source_specific() -> Scannable:
-    """The planted pixel counts only where the row of class 1 is lit."""
-    toy = subject(planted=0.0)
-    clean = toy.classifier.forward
-
-    def forward(x: torch.Tensor) -> torch.Tensor:
-        excess = (x[:, 0, PLANTED[0], PLANTED[1]] - DIM) * (x[:, 0, 2].mean(1) > 0.4)
-        return clean(x) + 30 * excess[:, None] * torch.eye(CLASSES)[TARGET]
-
-    return replace(toy, classifier=replace(toy.classifier, forward=forward))
 
 
 def test_a_pair_is_searched_again_on_its_own_source() -> None:

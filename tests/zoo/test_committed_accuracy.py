@@ -42,7 +42,7 @@ def test_every_line_is_of_the_shipped_rules_and_no_judged_network_is_a_reference
 ) -> None:
     judged = read(sorted((DOCS / "accuracy").glob(lines)))
     clean = read([DOCS / "accuracy" / references]) if references else []
-    rules = describe_rules(resource("rules"), few_classes=table == "accuracy-few").sha256
+    rules = describe_rules(resource("rules"), few_classes=table == "accuracy-few", calibrated=True).sha256
     assert {row["made"]["rules"] for row in [*judged, *clean]} == {rules}
     seeds = {row["settings"]["seed"] for row in judged}
     others = clean if table != "accuracy-few" else [*clean, *read([DOCS / "accuracy" / "few-tune.jsonl"])]

@@ -7,7 +7,7 @@ from types import ModuleType
 
 from bdscan.detectors import confirmation, graph, last_layer, margin, sensitivity, steps
 from bdscan.detectors.interface import About, Budget, CouldNotRun, Detector, Hints, Measurement, Progress
-from bdscan.detectors.inversion import pairs, waves
+from bdscan.detectors.inversion import lean, pairs, waves
 from bdscan.detectors.inversion.families import FAMILIES, lit, sparse
 from bdscan.detectors.inversion.universal import UniversalInversion
 from bdscan.intake.classifier import Scannable
@@ -108,6 +108,7 @@ DETECTORS: tuple[Detector, ...] = (
     ADAPTIVE,
     *LIT,
     Module(pairs.about, pairs),
+    Module(lean.about, lean),
 )
 # What was found so far is confirmed before these: a confirmed universal trigger leaves them less to look at.
 CONFIRMED_BEFORE = frozenset({LIT[0].about.name, pairs.about.name})

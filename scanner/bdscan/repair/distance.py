@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from bdscan.detectors.inversion import loop
-from bdscan.detectors.inversion.pairs import FAMILY, finite, pair_task
+from bdscan.detectors.inversion.between import FAMILY, pair_task
+from bdscan.detectors.inversion.pairs import finite
 from bdscan.intake.classifier import Classifier
 from bdscan.intake.speed import fast
 from bdscan.repair.outcome import Distance

@@ -21,18 +21,15 @@ from torch import Tensor
 from bdscan.detectors.common import label_of
 from bdscan.detectors.interface import About, Budget, BudgetName, CouldNotRun, Hints, Measurement, Progress
 from bdscan.detectors.inversion import loop
-from bdscan.detectors.inversion.families import FAMILIES
+from bdscan.detectors.inversion.between import ALL_PAIRS, FAMILY, LEAST_SOURCES, SMALL, pair_task
 from bdscan.detectors.inversion.universal import candidate
 from bdscan.detectors.robust import Array, known_median, mad, median_polish
 from bdscan.intake.classifier import Classifier, Scannable
 from bdscan.report import Matrix, Statistic
 
-FAMILY = FAMILIES["sparse"]
 FIRST = {"quick": (40, 2), "standard": (50, 3), "thorough": (150, 5)}  # iterations, images
 SECOND = {"quick": (40, 4), "standard": (50, 5), "thorough": (150, 8)}  # for the smallest pairs and for controls
 SHARE = 0.27  # of the pairs that go on to the second rung, with a third as many controls
-ALL_PAIRS = 12  # classes up to which all pairs are inverted
-QUICK_PIXELS = 64 * 64  # a quick scan inverts all pairs of smaller images only: at 224x224 they would cost minutes
 TARGETS = {"quick": 2, "standard": 4, "thorough": 12}  # else so many targets, from every source
 SOURCES = {
     "quick": 16,
@@ -41,7 +38,6 @@ SOURCES = {
 }  # at most so many, evenly spaced over the classes that have images
 DRAWN = 12  # classes up to which a table of all pairs is shown
 KEEP = 6
-LEAST_SOURCES = 3  # of which two are what a pair is compared with
 FEWEST = 3  # right images of a source, where there are so many: a trigger for one image is an adversarial example
 SPREAD_FLOOR = 0.15  # of log sizes, natural logarithm
 
@@ -68,7 +64,7 @@ def choose(classes: int, have: Sequence[int], hints: Hints, budget: BudgetName, 
     free = [t for t in (hints.ranking or range(classes)) if t not in hints.planted]
     if hints.planted:
         wanted = set(free[: max(TARGETS[budget] // 2, 1)])
-    elif classes <= ALL_PAIRS and (budget != "quick" or pixels <= QUICK_PIXELS):
+    elif classes <= ALL_PAIRS and (budget != "quick" or pixels <= SMALL):
         wanted = set(range(classes))
     else:
         wanted = set(free[: TARGETS[budget]])
@@ -197,7 +193,7 @@ def run(subject: Scannable, budget: Budget, hints: Hints, progress: Progress) ->
                 later,
                 place,
                 pairs[row][1],
-                metrics(scores[row], contrast[row], sizes[row], sizes, len(pairs) / (classes * (classes - 1))),
+                metrics(scores[row], contrast[row], sizes[row], sizes, len(pairs), classes),
                 (pairs[row][0],),
             )
             for place, row in zip(best, keep, strict=True)
@@ -212,20 +208,16 @@ def left_out(searched: int, targets: int, classes: int) -> str:
     return f"only {searched} of {classes * (classes - 1)} class pairs were searched, to {targets} of {classes} targets"
 
 
-def metrics(score: float, contrast: float, size: float, sizes: Array, searched: float) -> dict[str, float]:
-    """What the rules read of one pair."""
+def metrics(score: float, contrast: float, size: float, sizes: Array, pairs: int, classes: int) -> dict[str, float]:
+    """What the rules read of one pair, of so many that were searched among so many classes."""
     return {
         "score": float(score),
         "contrast": float(contrast),
         "size_ratio": float(size / np.median(sizes)),
-        "searched": searched,
+        "searched": pairs / (classes * (classes - 1)),
+        "classes": float(classes),
+        "lean": 0.0,  # not what it was found by
     }
-
-
-def pair_task(images: Tensor, truth: Tensor, right: Tensor, pairs: list[tuple[int, int]]) -> loop.Task:
-    targets = torch.tensor([t for _, t in pairs], device=images.device)
-    sources = torch.tensor([s for s, _ in pairs], device=images.device)
-    return loop.Task(targets, images, (truth[None] == sources[:, None]) & right[None])
 
 
 def matrix(subject: Scannable, pairs: list[tuple[int, int]], sizes: Array, top: list[tuple[int, int]]) -> Matrix:

@@ -1,0 +1,128 @@
+"""Crossed halves: a pair's trigger, looked at from images that its search has not seen.
+
+A source has few images, five to search on with ten a class, and a search again on the same five repeats what is only
+true of them. So the halves of the samples are exchanged. A patch over the trigger's cells (drive.py), driven on one
+half, leads on the other: its margin is far above what the same cells give other targets of that source and other
+sources of that target. And the trigger comes back small on the other half. Natural neighbours lack one or the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bdscan.detectors.confirmation import Confirmation, search_again, success, victims
+from bdscan.detectors.interface import BudgetName
+from bdscan.detectors.inversion import drive
+from bdscan.detectors.inversion.families import sparse
+from bdscan.detectors.inversion.trigger import Candidate
+from bdscan.intake.classifier import Classifier, Scannable
+
+OTHERS = 5  # targets of the source, and sources of the target, that a pair is held to
+EACH = 5  # images of a source that a patch is driven on
+
+
+def with_leads(
+    subject: Scannable, fast: Classifier, pairs: Sequence[Candidate], seed: int, asked: Callable[[Candidate, str], bool]
+) -> list[Candidate]:
+    """The candidates with the metrics that are `asked` for, one after the other, as far as they can be measured.
+
+    `images`: right ones of the source in the smaller half. `lead`: of a patch driven on the search half and judged on
+    the held-out one; `other_lead`: the other way round. `fast` searches, the subject's own classifier judges.
+    """
+    exchanged = other_half(subject)
+    out = list(pairs)
+    for i, c in enumerate(out):
+        if asked(c, "lead"):
+            c = _with(c, images=min(len(victims(half, c)[0]) for half in (subject, exchanged)))
+        for name, half in (("lead", subject), ("other_lead", exchanged)):
+            if asked(c, name) and (led := lead(half, fast, c, seed)) is not None:
+                c = _with(c, **{name: led})
+        out[i] = c
+    return out
+
+
+def search_other_half(
+    subject: Scannable,
+    fast: Classifier,
+    found: Sequence[Confirmation],
+    budget: BudgetName,
+    seed: int,
+    asked: Callable[[Confirmation], bool],
+) -> list[Confirmation]:
+    """The confirmations; pairs that are `asked` for with `other_ratio` and `other_asr`: as `repeat_ratio` and
+    `repeat_asr`, of a search on the held-out half that is tried on the search half."""
+    exchanged, out = other_half(subject), list(found)
+    left = [i for i, c in enumerate(out) if c.trigger.sources and asked(c)]
+    if left:
+        again = search_again(fast, exchanged, [out[i].trigger for i in left], budget, seed + 2000)
+        for i, (trigger, _, ratio) in zip(left, again, strict=True):
+            images, _ = victims(exchanged, trigger)
+            asr = success(subject.classifier, trigger, images) / len(images) if len(images) else 0.0
+            out[i] = replace(out[i], trigger=_with(out[i].trigger, other_ratio=ratio, other_asr=asr))
+    return out
+
+
+def other_half(subject: Scannable) -> Scannable:
+    samples = subject.samples
+    return replace(subject, samples=replace(samples, search=samples.held_out, held_out=samples.search))
+
+
+def _with(c: Candidate, **metrics: float) -> Candidate:
+    return replace(c, metrics={**c.metrics, **metrics})
+
+
+def lead(subject: Scannable, fast: Classifier, pair: Candidate, seed: int) -> float | None:
+    """Held-out margin of a patch driven over the pair's cells, above the largest that others reach there.
+
+    In median margins of the clean search images. None where one half has no right image of the source, or there is
+    nobody to hold it to.
+    """
+    ((source,), target) = (pair.sources, pair.target)
+    searched, judged = _right(subject, subject.samples.search), _right(subject, subject.samples.held_out)
+    others = np.random.default_rng(seed).permutation(len(fast.classes)).tolist()
+    others = [k for k in others if k not in (source, target)]
+    sources = [k for k in (source, *others) if len(searched.of(k)) and len(judged.of(k))]
+    if source not in sources or len(sources) < 2:
+        return None
+    pairs = [(source, target), *((source, k) for k in others[:OTHERS]), *((k, target) for k in sources[1 : 1 + OTHERS])]
+    where = drive.cells(sparse.change({k: v[None] for k, v in pair.parameters.items()})[0]).to(fast.device)
+    images = torch.stack([_some(searched.of(s)) for s, _ in pairs])
+    targets = torch.tensor([t for _, t in pairs], device=fast.device)
+    reached = []
+    for (s, t), patch in zip(pairs, drive.drive(fast, where, images, targets, seed), strict=True):
+        stamped = drive.replace(judged.of(s)[None], where, patch[None])[0]
+        reached.append(float(_margins(subject.classifier, stamped, torch.full((len(stamped),), t)).mean()))
+    usual = float(searched.margins.median())
+    return (reached[0] - max(reached[1:])) / usual
+
+
+@dataclass(frozen=True)
+class Right:
+    """Images of one half that are classified right: images (n, C, H, W), labels and margins (n,)."""
+
+    images: Tensor
+    labels: Tensor
+    margins: Tensor
+
+    def of(self, label: int) -> Tensor:
+        return self.images[self.labels == label]
+
+
+def _right(subject: Scannable, part: Tensor) -> Right:
+    images, labels = subject.samples.part(part, subject.classifier.device)
+    margins = _margins(subject.classifier, images, labels)
+    return Right(images[margins > 0], labels[margins > 0], margins[margins > 0])
+
+
+def _margins(classifier: Classifier, images: Tensor, targets: Tensor) -> Tensor:
+    return drive.margins(classifier.predict(images), targets.to(images.device))
+
+
+def _some(images: Tensor) -> Tensor:
+    """EACH of them, repeated where there are fewer."""
+    return images[torch.arange(EACH, device=images.device) % len(images)]
