@@ -22,6 +22,7 @@ def test_the_sets_share_no_seed_of_a_network_and_there_are_enough() -> None:
         "scan-judge",
         "scan-tune",
         "tune-families",
+        "tune-pairs",
         "hard-clean",
         "repaired",
         "references",
@@ -54,7 +55,7 @@ def test_what_is_judged_was_not_tuned_on() -> None:
 
     judged = specs("judged-backdoored", "judged-adaptive", "judged-further", "judged-instead")
     assert len(judged) == 217, "and no two are the same"
-    assert not judged & specs("scan-tune", "tune-families", "scan-judge")
+    assert not judged & specs("scan-tune", "tune-families", "tune-pairs", "scan-judge")
 
 
 def test_each_network_is_scanned_with_images_of_its_own() -> None:

@@ -26,6 +26,7 @@ from bdscan.zoo.repaired import repaired
 from bdscan.zoo.settings import RECIPES, Settings
 from bdscan.zoo.train import CARD, save, train
 from bdscan.zoo.tuned import tune_families
+from bdscan.zoo.tuned_pairs import tune_pairs
 
 Row = tuple[str, Attack | None, float]
 
@@ -120,6 +121,7 @@ PLANS: Mapping[str, Callable[[], tuple[Settings, ...]]] = {
     "scan-judge": scan_judge,
     "scan-tune": scan_tune,
     "tune-families": tune_families,
+    "tune-pairs": tune_pairs,
     "hard-clean": hard_clean,
     "benchmark": benchmark,
     "repaired": repaired,
