@@ -50,17 +50,17 @@ def rows() -> list[Row]:
         for i, (step, size, corner, margin) in enumerate(STEPS):
             square = BadNets(size=size, corner=corner, margin=margin)
             out.append((first + i, cell, AllToAll(classes=10, trigger=square, step=step)))
-    corner = BadNets(size=3, corner="top-left")
+    small = BadNets(size=3, corner="top-left")
     out += [
-        (32, VIT, specific(VIT, 6, 9, corner)),
+        (32, VIT, specific(VIT, 6, 9, small)),
         (33, VGG, specific(VGG, 5, 1, BadNets(size=3, corner="top-right"))),
         (34, VGG, cassock(VGG, 8, 3, BadNets(size=5, corner="centre"), 0.6)),
         (36, VGG, None),
         (37, FASHION_VGG, None),
-        (39, CIFAR, specific(CIFAR, 2, 8, corner)),
+        (39, CIFAR, specific(CIFAR, 2, 8, small)),
         (40, CIFAR, None),
         (42, CIFAR, cassock(CIFAR, 7, 0, BadNets(size=5, corner="bottom-right"), 0.6)),
-        (46, GTSRB, specific(GTSRB, 11, 38, corner)),
+        (46, GTSRB, specific(GTSRB, 11, 38, small)),
         (47, GTSRB, None),
         (49, GTSRB, specific(GTSRB, 4, 13, BadNets(size=6, corner="bottom-left"))),
     ]
