@@ -159,7 +159,8 @@ def test_what_a_rule_needs_is_no_evidence() -> None:
     assert not fires(one, {"index": 4.0, "images": 2})
     assert not fires(one, {"index": 4.0}), "not measured"
     assert fires(one, {"index": 4.0}, so_far=True)
-    assert margin(one, {"index": 4.0, "images": 99}) == margin(plain, {"index": 4.0})
+    assert margin(one, {"index": 4.0, "images": 99}) == margin(plain, {"index": 4.0}) > 1
+    assert margin(one, {"index": 4.0}) < 1, "not measured, so no alarm"
     assert margin(one, {"index": 4.0, "images": 2}) == 0.0
 
 

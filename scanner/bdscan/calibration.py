@@ -123,7 +123,7 @@ class References:
         notes += [] if samples is None or not n else self.fewer(samples)
         if newer and n:
             notes.append(
-                f"They were scanned before {', '.join(newer)}: not in their rate, and an alarm of it has no p."
+                f"They were scanned without {' and '.join(newer)}: with an alarm of these there is no p-value."
             )
         return report.Calibration(
             name=self.name,

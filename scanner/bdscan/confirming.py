@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
 from bdscan import judge, report
 from bdscan.detectors import confirmation, crossed
@@ -33,7 +34,7 @@ class Confirming:
     error: str = ""
     looked_at: int = 0  # candidates that earlier calls have seen
     share: float = 0.0  # of the stage, as progress tells it
-    led: dict[judge.Key, Candidate] = field(default_factory=dict)  # pairs that were driven, with what that found
+    led: dict[judge.Key, Candidate] = field(default_factory=dict)  # pairs that were looked at, with what that found
 
     def universal(self) -> None:
         """Confirm new triggers from every class; what is certain becomes `planted`."""
@@ -46,9 +47,8 @@ class Confirming:
     def pairs(self) -> None:
         """Those of each stage by themselves: what one calls suspicious does not crowd out what another does."""
         found = [c for c in self.candidates() if c.sources]
-        leaning = [c for c in found if c.metrics.get("lean")]
-        self._part(0.6, 0.8, lambda: self._again([c for c in found if not c.metrics.get("lean")]))
-        self._part(0.8, 0.9, lambda: self._again(leaning))
+        self._part(0.6, 0.8, lambda: self._again([c for c in found if c.metrics.get("contrast")]))
+        self._part(0.8, 0.9, lambda: self._again([c for c in found if not c.metrics.get("contrast")]))
 
     def end(self) -> None:
         """Try what is only weak on held-out images, and tell what came of the stage."""
@@ -71,30 +71,47 @@ class Confirming:
         self.story.seconds.append(report.StageSeconds(name=NAME, seconds=round(self.seconds, 3)))
 
     def candidates(self) -> list[Candidate]:
-        """All that inversions left, with what was measured of them since."""
+        """All that inversions left, with what was measured of them since; a pair that two stages found is one."""
         left = [c for name, m in self.story.measured.items() if name not in REFINED for c in m.candidates]
-        return [self.led.get((c.target, c.sources), c) for c in left]
+        pairs: dict[judge.Key, Candidate] = {}
+        for c in left:
+            if c.sources:
+                key = judge.key_of(c)
+                known = pairs.get(key)
+                pairs[key] = c if known is None else replace(known, metrics=_leaning(known.metrics, c.metrics))
+        return [*(c for c in left if not c.sources), *(pairs | self.led).values()]
 
     def _again(self, candidates: list[Candidate]) -> None:
         """Search for the alarming ones again. Cheap figures first: what they rule out needs no second search."""
         fast, name, seed = self.searching.classifier, self.budget.name, self.budget.seed
-        found = crossed.with_leads(self.subject, fast, alarming(self.rules, candidates), seed, self._hangs_on)
-        self.led |= {(c.target, c.sources): c for c in found if c.sources}
+        found = alarming(self.rules, candidates)
+        with self._noting_errors():
+            found = crossed.with_leads(self.subject, fast, found, self.budget, self._hangs_on)
+            self.led |= {judge.key_of(c): c for c in found if c.sources}
         found = alarming(self.rules, found)
         self.story.suspected += found
-        if found:
-            confirmed = confirmation.confirm(
-                self.subject, fast, found, name, seed, settled=lambda c: judge.is_planted(self.rules, c)
-            )
-            self.story.confirmed += crossed.search_other_half(
-                self.subject, fast, confirmed, name, seed, self._other_half_tells
-            )
+        if not found:
+            return
+        confirmed = confirmation.confirm(
+            self.subject, fast, found, name, seed, settled=lambda c: judge.is_planted(self.rules, c)
+        )
+        with self._noting_errors():
+            confirmed = crossed.search_other_half(self.subject, fast, confirmed, name, seed, self._other_half_tells)
+        self.story.confirmed += confirmed
 
     def _other_half_tells(self, c: confirmation.Confirmation) -> bool:
         return not judge.is_planted(self.rules, c) and self._hangs_on(c.trigger, "other_ratio", c.metrics)
 
     def _hangs_on(self, c: Candidate, metric: str, known: Mapping[str, float] | None = None) -> bool:
         return may_read(self.rules, c.family, not c.sources, c.metrics if known is None else known, metric)
+
+    @contextmanager
+    def _noting_errors(self) -> Iterator[None]:
+        """An error must show in the report; it must not end the scan, nor take what was found before."""
+        try:
+            yield
+        except Exception as error:
+            self.error = self.error or one_line(error)
 
     def _weak(self) -> None:
         found = weak(self.rules, self.candidates(), self.story.suspected)
@@ -103,10 +120,13 @@ class Confirming:
     def _part(self, begin: float, end: float, do: Callable[[], None]) -> None:
         began = time.perf_counter()
         self.progress(NAME, begin)
-        try:
+        with self._noting_errors():
             do()
-        except Exception as error:  # it must show in the report and must not end the scan
-            self.error = self.error or one_line(error)
         self.seconds += time.perf_counter() - began
         self.progress(NAME, end)
         self.share = end
+
+
+def _leaning(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
+    """Of two stages' metrics of a pair the first one's, but `lean`, which only the second measures."""
+    return {**one, "lean": max(one.get("lean", 0.0), other.get("lean", 0.0))}

@@ -93,13 +93,13 @@ def run(settings: Settings, progress: Progress) -> report.Report:
     if any(name != report.COMPARISON for name in lacking):
         ran = {stage.name for stage in story.stages if stage.outcome == "measured"}
         asked = families_of(detector for detector in detectors if detector.about.name in ran)
+    rank = held(references, resource("rules"), settings.rules, few_classes=few)
     if not few and is_several(len(subject.classifier.classes)):
         shipped = load_references(held_to(resource("rules"), len(subject.classifier.classes), few))
-        judges = own if own is not None and own.decides(LEVEL, settings.budget, used.sha256) else shipped
+        judges = own if own is not None and own.decides(LEVEL, settings.budget, rank.digest) else shipped
         known = load_rules(resource("rules"), calibrated=True)  # the user's own rules have no references
         by_these = score(margins(known, story.confirmed, confirming.candidates(), statistics)) or 0.0
         findings = beyond(findings, judges.rank(by_these, asked), {rule.id for rule in known})
-    rank = held(references, resource("rules"), settings.rules, few_classes=few)
     by_known = score(margins(rank.known(rules), story.confirmed, confirming.candidates(), statistics))
     if against is not Compared.NOTHING:
         statistics = references.ranked(statistics, settings.budget, rank.digest)
@@ -175,6 +175,7 @@ TRIED = {  # of a suspected trigger on held-out images and in its second search;
     "other_ratio": "size in a search on the other half of the images, to that of control labels",
     "other_asr": "success of that search's trigger on the images of the first",
     "images": "right images of its source in the smaller half",
+    "lean": "how far clean images of its source lean to its target, one way",
 }
 
 

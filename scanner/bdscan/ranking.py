@@ -1,7 +1,7 @@
 """How a scan ranks among the references: by the rules that these were scanned by.
 
 A rule may be newer than the shipped references (`rules/uncalibrated/`). What it finds counts, but nobody knows how many
-of them it would alarm on: it has no part in the score that is ranked, and an alarm of it alone has no p-value.
+of them it would alarm on: it has no part in the score that is ranked, and a report with an alarm of it has no p-value.
 """
 
 from __future__ import annotations

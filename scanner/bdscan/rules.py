@@ -19,7 +19,7 @@ EVIDENCE = "evidence"  # the name of a bound on all others of its alternative to
 FEW_CLASSES = "few-classes"  # the folder of the rules for samples of too few classes to compare them
 UNCALIBRATED = "uncalibrated"  # the folder of rules that the shipped references were not yet scanned by
 MOST_OF_ONE = 3.0  # a factor of twenty
-NEARLY = 0.99  # the margin where each bound holds and the evidence is too little
+NEARLY = 0.99  # the margin where each bound holds, and the evidence is too little or something was not measured
 
 
 class Data(BaseModel):
@@ -99,7 +99,8 @@ def load_rules(
 ) -> tuple[Rule, ...]:
     """The built-in rules in the order of their files, then the user's; a rule with a known id replaces it.
 
-    Those for weaknesses come last wherever they are from, since the first rule that fires for a trigger counts.
+    Those for weaknesses come last wherever they are from, since the first rule that fires speaks for a trigger, if no
+    alarm is confirmed.
 
     With `few_classes`, what judges samples of too few classes to compare: rules made for that, and of the others those
     on statistics and on weaknesses. With `calibrated`, only those that the shipped references were scanned by.
@@ -136,7 +137,8 @@ def describe_rules(
 ) -> RulesUsed:
     """The digest of all that `load_rules` reads. A report says it, and `bdscan verify` compares it.
 
-    It does not say in which folder a built-in file is, so that it stays when a rule has been calibrated.
+    It does not say in which folder a built-in file is, so that it stays when a rule has been calibrated; that for few
+    classes then changes, since the file was none of theirs.
 
     Raises:
         OSError: a file that cannot be read.
@@ -190,8 +192,7 @@ def margin(rule: Rule, metrics: Mapping[str, float]) -> float:
     """How near metrics come to firing a rule, by its best alternative; 1 and more where it fires.
 
     Below 1 it is the worst bound's margin; above, the evidence beyond what the alternative asks for is added to 1.
-    A metric that was not measured says nothing for or against; then the others must keep the margin below 1, which they
-    do for a trigger that no second search was worth.
+    A metric that was not measured says nothing for or against, and then the margin stays below 1.
     """
 
     def of(bounds: Mapping[str, Bound]) -> float:
@@ -199,8 +200,10 @@ def margin(rule: Rule, metrics: Mapping[str, float]) -> float:
         values = {name: _value(name, metrics) for name in others}
         known = [others[name].margin(v) for name, v in values.items() if v is not None]
         worst = min(known, default=0.0)
-        if worst < 1 or len(known) < len(others):
+        if worst < 1:
             return worst
+        if len(known) < len(others) or not holds(rule.needs, metrics):
+            return NEARLY
         wanted = bounds[EVIDENCE].min if EVIDENCE in bounds else None
         beyond = evidence(known) - (wanted or 0.0)
         return 1 + beyond if beyond >= 0 else NEARLY

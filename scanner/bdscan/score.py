@@ -55,7 +55,7 @@ def score(found: Mapping[Found, float]) -> float | None:
 def families_of(detectors: Iterable[Detector]) -> frozenset[str]:
     """The families that these detectors may leave margins of."""
     names = (detector.about.name.removeprefix("inversion.") for detector in detectors)
-    return frozenset("pair" if name == "pairs" else name for name in names)
+    return frozenset("pair" if name in {"pairs", "lean"} else name for name in names)
 
 
 def _found(trigger: Candidate) -> Found:

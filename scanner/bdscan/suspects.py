@@ -9,7 +9,7 @@ from bdscan.rules import Rule, fires, for_trigger
 
 MOST_ALARMS = 6
 MOST_WEAKNESSES = 2
-PAIR_CRITICAL, LEAN_CRITICAL = 6.0, 3.0
+PAIR_CRITICAL = 6.0
 USUAL_RATIO = {
     "sparse": 0.42,
     "dense": 0.55,
@@ -26,7 +26,7 @@ def suspicion(candidate: Candidate) -> float:
     """One number to order candidates before any second search; about 1 is where rules begin to alarm."""
     m = candidate.metrics
     if candidate.sources:
-        return max(m["contrast"] / PAIR_CRITICAL, m.get("lean", 0.0) / LEAN_CRITICAL)
+        return m["contrast"] / PAIR_CRITICAL
     # both must be unusual: an index without a small ratio is a small MAD, a ratio without an index a wide spread
     return min(m["index"] / m["critical"], USUAL_RATIO.get(candidate.family, 0.5) / max(m["ratio"], 1e-6))
 

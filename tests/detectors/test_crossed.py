@@ -9,6 +9,7 @@ import torch
 from planted import EACH, PLANTED, SHAPE, TARGET, source_specific, subject
 
 from bdscan.detectors import confirmation, crossed
+from bdscan.detectors.interface import Budget
 from bdscan.detectors.inversion.trigger import Candidate
 
 HALF = EACH // 2
@@ -31,8 +32,8 @@ def planted(sources: tuple[int, ...] = (1,)) -> Candidate:
     )
 
 
-def leads(toy, asked=lambda c, metric: True, sources=(1,)):
-    (result,) = crossed.with_leads(toy, toy.classifier, [planted(sources)], 0, asked)
+def leads(toy, asked=lambda c, metric: True, sources=(1,), seed=0):
+    (result,) = crossed.with_leads(toy, toy.classifier, [planted(sources)], Budget("standard", seed), asked)
     return result.metrics
 
 
@@ -72,7 +73,7 @@ def test_only_what_is_asked_for_is_measured():
 def test_the_second_lead_is_asked_for_when_the_first_is_known():
     asked = []
     leads(source_specific(), lambda c, metric: asked.append((metric, "lead" in c.metrics)) or True)
-    assert asked == [("lead", False), ("lead", False), ("other_lead", True)]
+    assert asked == [("lead", False)] * 3 + [("other_lead", True)], "anybody, then this one, then with its images known"
 
 
 def test_the_halves_are_exchanged_and_nothing_else():
@@ -96,3 +97,14 @@ def test_without_a_right_image_in_one_half_there_is_no_lead(part):
 
 def test_the_seed_decides():
     assert leads(source_specific()) == leads(source_specific())
+    assert leads(source_specific())["lead"] != leads(source_specific(), seed=1)["lead"]
+
+
+def test_answers_that_are_not_finite_give_no_lead():
+    toy = source_specific()
+    forward = toy.classifier.forward
+
+    def broken(x):
+        return forward(x) + torch.where(x[:, 0, PLANTED[0], PLANTED[1]] > 0.9, torch.nan, 0.0)[:, None]
+
+    assert "lead" not in leads(replace(toy, classifier=replace(toy.classifier, forward=broken)))

@@ -40,6 +40,12 @@ def test_gaps_are_means_over_right_search_images():
     assert table[2, 0] == pytest.approx(float((logits[:, 2] - logits[:, 0]).mean()))
 
 
+def test_a_class_with_fewer_right_images_than_it_takes_leans_nowhere(monkeypatch):
+    monkeypatch.setattr(lean, "LEAST_IMAGES", EACH // 2 + 1)
+    assert np.isnan(lean.gaps(subject())).all()
+    assert isinstance(run(subject()), CouldNotRun)
+
+
 def test_a_class_without_right_images_leans_nowhere():
     toy = subject()
     toy = replace(toy, samples=replace(toy.samples, labels=torch.zeros_like(toy.samples.labels)))

@@ -8,6 +8,7 @@ sources of that target. And the trigger comes back small on the other half. Natu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,31 +17,39 @@ import torch
 from torch import Tensor
 
 from bdscan.detectors.confirmation import Confirmation, search_again, success, victims
-from bdscan.detectors.interface import BudgetName
+from bdscan.detectors.interface import Budget, BudgetName
 from bdscan.detectors.inversion import drive
 from bdscan.detectors.inversion.families import sparse
 from bdscan.detectors.inversion.trigger import Candidate
 from bdscan.intake.classifier import Classifier, Scannable
 
-OTHERS = 5  # targets of the source, and sources of the target, that a pair is held to
+OTHERS = {"quick": 3, "standard": 5, "thorough": 5}  # targets of the source, and sources of the target, beside a pair
 EACH = 5  # images of a source that a patch is driven on
 
 
 def with_leads(
-    subject: Scannable, fast: Classifier, pairs: Sequence[Candidate], seed: int, asked: Callable[[Candidate, str], bool]
+    subject: Scannable,
+    fast: Classifier,
+    pairs: Sequence[Candidate],
+    budget: Budget,
+    asked: Callable[[Candidate, str], bool],
 ) -> list[Candidate]:
     """The candidates with the metrics that are `asked` for, one after the other, as far as they can be measured.
 
     `images`: right ones of the source in the smaller half. `lead`: of a patch driven on the search half and judged on
-    the held-out one; `other_lead`: the other way round. `fast` searches, the subject's own classifier judges.
+    the held-out one; `other_lead`: the other way round. `fast` searches, the subject's own classifier judges. Triggers
+    from every class are left as they are.
     """
-    exchanged = other_half(subject)
     out = list(pairs)
+    if not any(c.sources and asked(c, "lead") for c in pairs):
+        return out
+    one, other = (_right(subject, part) for part in (subject.samples.search, subject.samples.held_out))
     for i, c in enumerate(out):
-        if asked(c, "lead"):
-            c = _with(c, images=min(len(victims(half, c)[0]) for half in (subject, exchanged)))
-        for name, half in (("lead", subject), ("other_lead", exchanged)):
-            if asked(c, name) and (led := lead(half, fast, c, seed)) is not None:
+        if not c.sources or not asked(c, "lead"):
+            continue
+        c = _with(c, images=min(len(half.of(c.sources[0])) for half in (one, other)))
+        for name, searched, judged in (("lead", one, other), ("other_lead", other, one)):
+            if asked(c, name) and (led := lead(subject.classifier, fast, c, searched, judged, budget)) is not None:
                 c = _with(c, **{name: led})
         out[i] = c
     return out
@@ -76,31 +85,6 @@ def _with(c: Candidate, **metrics: float) -> Candidate:
     return replace(c, metrics={**c.metrics, **metrics})
 
 
-def lead(subject: Scannable, fast: Classifier, pair: Candidate, seed: int) -> float | None:
-    """Held-out margin of a patch driven over the pair's cells, above the largest that others reach there.
-
-    In median margins of the clean search images. None where one half has no right image of the source, or there is
-    nobody to hold it to.
-    """
-    ((source,), target) = (pair.sources, pair.target)
-    searched, judged = _right(subject, subject.samples.search), _right(subject, subject.samples.held_out)
-    others = np.random.default_rng(seed).permutation(len(fast.classes)).tolist()
-    others = [k for k in others if k not in (source, target)]
-    sources = [k for k in (source, *others) if len(searched.of(k)) and len(judged.of(k))]
-    if source not in sources or len(sources) < 2:
-        return None
-    pairs = [(source, target), *((source, k) for k in others[:OTHERS]), *((k, target) for k in sources[1 : 1 + OTHERS])]
-    where = drive.cells(sparse.change({k: v[None] for k, v in pair.parameters.items()})[0]).to(fast.device)
-    images = torch.stack([_some(searched.of(s)) for s, _ in pairs])
-    targets = torch.tensor([t for _, t in pairs], device=fast.device)
-    reached = []
-    for (s, t), patch in zip(pairs, drive.drive(fast, where, images, targets, seed), strict=True):
-        stamped = drive.replace(judged.of(s)[None], where, patch[None])[0]
-        reached.append(float(_margins(subject.classifier, stamped, torch.full((len(stamped),), t)).mean()))
-    usual = float(searched.margins.median())
-    return (reached[0] - max(reached[1:])) / usual
-
-
 @dataclass(frozen=True)
 class Right:
     """Images of one half that are classified right: images (n, C, H, W), labels and margins (n,)."""
@@ -111,6 +95,36 @@ class Right:
 
     def of(self, label: int) -> Tensor:
         return self.images[self.labels == label]
+
+
+def lead(
+    own: Classifier, fast: Classifier, pair: Candidate, searched: Right, judged: Right, budget: Budget
+) -> float | None:
+    """Margin, on the `judged` images, of a patch driven over the pair's cells on the `searched` ones, above the largest
+    that others reach there.
+
+    In median margins of the clean searched images. None where one half has no right image of the source, where there
+    is nobody to hold it to, or where an answer is not finite.
+    """
+    ((source,), target) = (pair.sources, pair.target)
+    drawn = np.random.default_rng(budget.seed).permutation(len(fast.classes)).tolist()
+    present = {k for k in drawn if len(searched.of(k)) and len(judged.of(k))}
+    # an output that no image is known to reach is a poor control
+    others = sorted((k for k in drawn if k not in (source, target)), key=lambda k: k not in present)
+    sources = [k for k in others if k in present]
+    if source not in present or not sources:
+        return None
+    most = OTHERS[budget.name]
+    pairs = [(source, target), *((source, k) for k in others[:most]), *((k, target) for k in sources[:most])]
+    where = drive.cells(sparse.change({k: v[None] for k, v in pair.parameters.items()})[0]).to(fast.device)
+    images = torch.stack([_some(searched.of(s)) for s, _ in pairs])
+    targets = torch.tensor([t for _, t in pairs], device=fast.device)
+    reached = []
+    for (s, t), patch in zip(pairs, drive.drive(fast, where, images, targets, budget.seed), strict=True):
+        stamped = drive.replace(judged.of(s)[None], where, patch[None])[0]
+        reached.append(float(_margins(own, stamped, torch.full((len(stamped),), t)).mean()))
+    led = (reached[0] - max(reached[1:])) / float(searched.margins.median())
+    return led if all(map(math.isfinite, (*reached, led))) else None
 
 
 def _right(subject: Scannable, part: Tensor) -> Right:

@@ -199,7 +199,7 @@ def significance(report: Report) -> str:
     if report.p_value is None and report.lacking:
         return "no p-value: what the reference models were searched for could not be looked for here"
     if report.p_value is None:
-        return "no p-value: the reference models were scanned at another budget or by other rules"
+        return "no p-value: the reference models were scanned at another budget, or without a rule that matters here"
     n = report.calibration.references
     more = max(round(report.p_value * (n + 1)) - 1, 0)
     return f"p = {number(report.p_value)}: {more} of {n} clean reference models look at least this suspicious"

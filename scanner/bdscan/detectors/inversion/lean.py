@@ -21,7 +21,7 @@ from bdscan.detectors.robust import Array, mad, median_polish
 from bdscan.intake.classifier import Scannable
 from bdscan.report import Statistic
 
-SHOWN = 3
+LEAST_IMAGES = 3  # right ones of a source: what one image leans to is its own
 SEARCHED = 6  # pairs; a planted one came first of 1806 on road signs, another eleventh
 ROUNDS = {"standard": (80, 5), "thorough": (200, 8)}  # iterations, images
 LEAST = 1e-3  # of the median gap: a class as near as that is as near as can be
@@ -39,7 +39,7 @@ about = About(
 
 def gaps(subject: Scannable) -> Array:
     """Mean logit of each source above each target over right search images, (K, K); NaN on the diagonal and where a
-    class has none."""
+    class has fewer than LEAST_IMAGES."""
     images, labels = subject.samples.part(subject.samples.search, subject.classifier.device)
     logits = subject.classifier.predict(images).cpu().double().numpy()
     truth = labels.cpu().numpy()
@@ -47,8 +47,9 @@ def gaps(subject: Scannable) -> Array:
     table = np.full((logits.shape[1], logits.shape[1]), np.nan)
     for source in np.unique(truth[right]):
         own = logits[right & (truth == source)]
-        table[source] = (own[:, [source]] - own).mean(0)
-        table[source, source] = np.nan
+        if len(own) >= LEAST_IMAGES:
+            table[source] = (own[:, [source]] - own).mean(0)
+            table[source, source] = np.nan
     return table
 
 
@@ -72,7 +73,9 @@ def run(subject: Scannable, budget: Budget, hints: Hints, progress: Progress) ->
     classes = len(subject.classifier.classes)
     table = gaps(subject)
     if np.isfinite(table).any(1).sum() < LEAST_SOURCES:
-        return CouldNotRun(f"fewer than {LEAST_SOURCES} classes have search images that are classified right")
+        return CouldNotRun(
+            f"fewer than {LEAST_SOURCES} classes have {LEAST_IMAGES} search images that are classified right"
+        )
     scores = leanings(table)
     leaning = most(scores, SEARCHED)
     (source, target) = leaning[0]
@@ -87,7 +90,7 @@ def run(subject: Scannable, budget: Budget, hints: Hints, progress: Progress) ->
                 sources=(label_of(subject, s),),
                 description="nearness of clean answers below row, column and reverse, in robust deviations of log gaps",
             )
-            for s, t in leaning[:SHOWN]
+            for s, t in leaning
         ),
         summary=f"clean images lean most from {source} to {target} (index {scores[source, target]:.1f})",
         candidates=() if why_not is not None else search(subject, leaning, scores, classes, budget, progress),
@@ -98,7 +101,7 @@ def run(subject: Scannable, budget: Budget, hints: Hints, progress: Progress) ->
 def left_out(subject: Scannable, budget: Budget, hints: Hints) -> str | None:
     """Why no trigger is looked for; empty where that leaves nothing out, None where one is."""
     if len(subject.classifier.classes) <= ALL_PAIRS or hints.planted or not subject.classifier.differentiable:
-        return ""  # the pairs stage looks at all pairs; a verdict stands; every inversion says so
+        return ""  # pairs are the pairs stage's; a verdict stands; every inversion says so
     if budget.name not in ROUNDS or math.prod(subject.classifier.shape[1:]) > SMALL:
         return "no trigger was looked for between the classes that lean most: that takes small images and more time"
     return None

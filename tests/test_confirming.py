@@ -1,0 +1,114 @@
+"""Confirmation as a stage: what is looked at again, in what order, and what an error leaves standing."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent / "detectors"))
+from planted import PLANTED, SHAPE, TARGET, source_specific
+
+from bdscan import confirming as stage
+from bdscan.detectors import crossed
+from bdscan.detectors.interface import Budget, Measurement
+from bdscan.detectors.inversion.trigger import Candidate
+from bdscan.rules import Rule
+from bdscan.stages import Story
+
+COMMON = {"severity": "high", "about": "trigger", "scope": "pair", "message": "{target}", "remedy": "r"}
+OLD = {"id": "OLD", "title": "t", "when": [{"contrast": {"min": 6.0}, "repeat_ratio": {"max": 0.5}}]}
+NEW = {
+    "id": "NEW",
+    "title": "t",
+    "needs": {"images": {"min": 2}},
+    "when": [{"contrast": {"min": 2.0}, "lead": {"min": 0.5}, "other_lead": {"min": 0.5}, "other_ratio": {"max": 0.5}}],
+}
+LEAN = {"id": "LEAN", "title": "t", "when": [{"lean": {"min": 2.0}, "lead": {"min": 0.5}}]}
+
+
+def rules(*some: dict) -> tuple[Rule, ...]:
+    return tuple(Rule.model_validate(COMMON | one) for one in some)
+
+
+def pair(source: int, contrast: float = 3.0, target: int = TARGET, **metrics: float) -> Candidate:
+    change = torch.full(SHAPE, 1e-4)
+    change[0, PLANTED[0], PLANTED[1]] = 0.65
+    b = torch.atanh((2 * change - 1).double()).float()
+    return Candidate(
+        family="sparse",
+        target=target,
+        sources=(source,),
+        parameters={"positive": b, "negative": torch.full_like(b, -20.0)},
+        size=0.65,
+        success=1.0,
+        metrics={"contrast": contrast, **metrics},
+        stamp=lambda images, intensity: (images + intensity * change).clamp(0, 1),
+    )
+
+
+def run(some: tuple[Rule, ...], *found: Candidate, lean: tuple[Candidate, ...] = ()) -> stage.Confirming:
+    toy = source_specific()
+    story = Story(measured={"pairs": Measurement((), candidates=found), "lean": Measurement((), candidates=lean)})
+    one = stage.Confirming(story, toy, toy, some, Budget("standard"), lambda *_: None)
+    one.pairs()
+    return one
+
+
+def searched(one: stage.Confirming) -> dict[int, set[str]]:
+    return {c.trigger.sources[0]: set(c.metrics) for c in one.story.confirmed}
+
+
+def test_a_pair_that_does_not_lead_gets_no_second_search() -> None:
+    """The planted pixel works on class 1 alone."""
+    one = run(rules(NEW), pair(0), pair(1), pair(2))
+    assert set(searched(one)) == {1}
+    assert {"lead", "other_lead", "repeat_ratio", "other_ratio"} <= searched(one)[1]
+    assert not one.error
+    refuted = next(c for c in one.candidates() if c.sources == (0,))
+    assert refuted.metrics["lead"] < 0.5, "what refuted it stays known"
+    assert "other_lead" not in refuted.metrics
+
+
+def test_a_rule_that_reads_no_lead_is_served_as_before() -> None:
+    one = run(rules(OLD), pair(0, 9.0), pair(1, 9.0))
+    assert set(searched(one)) == {0, 1}
+    assert not any({"lead", "other_ratio", "images"} & metrics for metrics in searched(one).values())
+
+
+def test_the_other_half_is_asked_only_where_an_alarm_still_hangs_on_it() -> None:
+    """No bounds to confirm: the older rule settles the pair by itself."""
+    one = run(rules(OLD, NEW), pair(1, 9.0))
+    assert "lead" in searched(one)[1]
+    assert "other_ratio" not in searched(one)[1]
+
+
+@pytest.mark.parametrize("name", ["with_leads", "search_other_half"])
+def test_an_error_in_what_is_new_takes_nothing_that_was_found(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("out of\nluck")
+
+    monkeypatch.setattr(crossed, name, fail)
+    one = run(rules(OLD, NEW), pair(1, 9.0))
+    assert one.error == "RuntimeError: out of luck"
+    assert searched(one)[1] >= {"repeat_ratio"}
+
+
+def test_a_pair_that_two_stages_found_is_one_with_the_figures_of_both() -> None:
+    one = run(rules(LEAN), pair(1, 3.0), lean=(pair(1, 0.0, lean=4.0), pair(2, 0.0, lean=3.0)))
+    both, alone = sorted((c for c in one.candidates()), key=lambda c: c.sources)
+    assert (both.sources, both.metrics["contrast"], both.metrics["lean"]) == ((1,), 3.0, 4.0)
+    assert (alone.sources, alone.metrics["contrast"]) == ((2,), 0.0)
+    assert set(searched(one)) == {1}, "the other does not lead"
+
+
+def test_triggers_from_every_class_are_not_driven() -> None:
+    """A rule of the user's own may read a lead and say nothing of scope."""
+    everywhere = Rule.model_validate({**COMMON, **NEW, "scope": None, "when": [{"lead": {"min": 0.5}}]})
+    universal = replace(pair(1), sources=())
+    one = run((everywhere,), pair(1))
+    (left,) = crossed.with_leads(one.subject, one.searching.classifier, [universal], one.budget, one._hangs_on)
+    assert left is universal
