@@ -7,10 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 sys.path.insert(0, str(Path(__file__).parent / "detectors"))
-from planted import PLANTED, SHAPE, TARGET, source_specific
+from planted import planted_trigger, source_specific
 
 from bdscan import confirming as stage
 from bdscan.detectors import crossed
@@ -34,20 +33,8 @@ def rules(*some: dict) -> tuple[Rule, ...]:
     return tuple(Rule.model_validate(COMMON | one) for one in some)
 
 
-def pair(source: int, contrast: float = 3.0, target: int = TARGET, **metrics: float) -> Candidate:
-    change = torch.full(SHAPE, 1e-4)
-    change[0, PLANTED[0], PLANTED[1]] = 0.65
-    b = torch.atanh((2 * change - 1).double()).float()
-    return Candidate(
-        family="sparse",
-        target=target,
-        sources=(source,),
-        parameters={"positive": b, "negative": torch.full_like(b, -20.0)},
-        size=0.65,
-        success=1.0,
-        metrics={"contrast": contrast, **metrics},
-        stamp=lambda images, intensity: (images + intensity * change).clamp(0, 1),
-    )
+def pair(source: int, contrast: float = 3.0, **metrics: float) -> Candidate:
+    return planted_trigger((source,), contrast=contrast, **metrics)
 
 
 def run(some: tuple[Rule, ...], *found: Candidate, lean: tuple[Candidate, ...] = ()) -> stage.Confirming:

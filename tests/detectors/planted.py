@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from bdscan.detectors.inversion import loop
+from bdscan.detectors.inversion.trigger import Candidate
 from bdscan.intake.classifier import Classifier, Samples, Scannable
 from bdscan.report import Preprocessing
 
@@ -70,6 +71,23 @@ def source_specific() -> Scannable:
         return clean(x) + 30 * excess[:, None] * torch.eye(CLASSES)[TARGET]
 
     return replace(toy, classifier=replace(toy.classifier, forward=forward))
+
+
+def planted_trigger(sources: tuple[int, ...], **metrics: float) -> Candidate:
+    """The planted pixel, as a search of the sparse family leaves it."""
+    change = torch.full(SHAPE, 1e-4)
+    change[0, PLANTED[0], PLANTED[1]] = 0.65
+    b = torch.atanh((2 * change - 1).double()).float()
+    return Candidate(
+        family="sparse",
+        target=TARGET,
+        sources=sources,
+        parameters={"positive": b, "negative": torch.full_like(b, -20.0)},
+        size=0.65,
+        success=1.0,
+        metrics=metrics,
+        stamp=lambda images, intensity: (images + intensity * change).clamp(0, 1),
+    )
 
 
 def every_target(toy: Scannable) -> loop.Task:

@@ -6,39 +6,23 @@ from dataclasses import replace
 
 import pytest
 import torch
-from planted import EACH, PLANTED, SHAPE, TARGET, source_specific, subject
+from planted import EACH, PLANTED, planted_trigger, source_specific, subject
 
 from bdscan.detectors import confirmation, crossed
 from bdscan.detectors.interface import Budget
-from bdscan.detectors.inversion.trigger import Candidate
 
 HALF = EACH // 2
 
 
-def planted(sources: tuple[int, ...] = (1,)) -> Candidate:
-    """The planted pixel, as a search leaves it."""
-    change = torch.full(SHAPE, 1e-4)
-    change[0, PLANTED[0], PLANTED[1]] = 0.65
-    b = torch.atanh((2 * change - 1).double()).float()
-    return Candidate(
-        family="sparse",
-        target=TARGET,
-        sources=sources,
-        parameters={"positive": b, "negative": torch.full_like(b, -20.0)},
-        size=0.65,
-        success=1.0,
-        metrics={"contrast": 9.0},
-        stamp=lambda images, intensity: (images + intensity * change).clamp(0, 1),
-    )
-
-
 def leads(toy, asked=lambda c, metric: True, sources=(1,), seed=0):
-    (result,) = crossed.with_leads(toy, toy.classifier, [planted(sources)], Budget("standard", seed), asked)
+    (result,) = crossed.with_leads(
+        toy, toy.classifier, [planted_trigger(sources, contrast=9.0)], Budget("standard", seed), asked
+    )
     return result.metrics
 
 
 def other_half(toy, asked=lambda c: True, sources=(1,)):
-    first = confirmation.try_out(toy, planted(sources))
+    first = confirmation.try_out(toy, planted_trigger(sources, contrast=9.0))
     (result,) = crossed.search_other_half(toy, toy.classifier, [first], "thorough", 0, asked)
     return result.metrics
 
