@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "detectors"))
-from planted import planted_trigger, source_specific
+from planted import TARGET, planted_trigger, source_specific, subject
 
 from bdscan import confirming as stage
-from bdscan.detectors import crossed
+from bdscan.detectors import crossed, standout
 from bdscan.detectors.interface import Budget, Measurement
 from bdscan.detectors.inversion.trigger import Candidate
 from bdscan.rules import Rule
@@ -94,8 +94,62 @@ def test_a_pair_that_two_stages_found_is_one_with_the_figures_of_both() -> None:
 
 def test_triggers_from_every_class_are_not_driven() -> None:
     """A rule of the user's own may read a lead and say nothing of scope."""
-    everywhere = Rule.model_validate({**COMMON, **NEW, "scope": None, "when": [{"lead": {"min": 0.5}}]})
-    universal = replace(pair(1), sources=())
-    one = run((everywhere,), pair(1))
-    (left,) = crossed.with_leads(one.subject, one.searching.classifier, [universal], one.budget, one._hangs_on)
-    assert left is universal
+    of_any = Rule.model_validate({**COMMON, **NEW, "scope": None, "when": [{"lead": {"min": 0.5}}]})
+    any_source = replace(pair(1), sources=())
+    one = run((of_any,), pair(1))
+    (left,) = crossed.with_leads(one.subject, one.searching.classifier, [any_source], one.budget, one._hangs_on)
+    assert left is any_source
+
+
+UNIVERSAL = COMMON | {"scope": "universal"}
+SMALL = UNIVERSAL | {"id": "SMALL", "title": "t", "when": [{"ratio": {"max": 0.3}, "repeat_ratio": {"max": 0.5}}]}
+PATCH = UNIVERSAL | {
+    "id": "PATCH",
+    "title": "t",
+    "when": [{"ratio": {"max": 0.6}, "repeat_ratio": {"max": 0.6}, "lead": {"min": 0.8}, "other_lead": {"min": 0.8}}],
+}
+
+
+def everywhere(some: tuple[dict, ...], *found: Candidate, planted: float = 30.0) -> stage.Confirming:
+    toy = subject(planted)
+    story = Story(measured={"inversion.sparse": Measurement((), candidates=found)})
+    chosen = tuple(Rule.model_validate(one) for one in some)
+    one = stage.Confirming(story, toy, toy, chosen, Budget("standard"), lambda *_: None)
+    one.universal()
+    assert not one.error
+    return one
+
+
+def universal(ratio: float, target: int = TARGET) -> Candidate:
+    return replace(planted_trigger((), ratio=ratio, index=9.0, critical=4.0), target=target)
+
+
+def leading(one: stage.Confirming) -> dict[int, set[str]]:
+    return {c.trigger.target: {"lead", "other_lead"} & set(c.metrics) for c in one.story.confirmed}
+
+
+def test_a_patch_is_driven_where_an_alarm_hangs_on_it() -> None:
+    assert leading(everywhere((PATCH,), universal(0.5))) == {TARGET: {"lead", "other_lead"}}
+    assert leading(everywhere((SMALL,), universal(0.5))) == {}
+    assert leading(everywhere((SMALL, PATCH), universal(0.2))) == {TARGET: set()}, "planted as it is"
+    assert leading(everywhere((PATCH,), universal(0.5, target=1))) == {1: set()}, "it did not come back"
+
+
+def test_several_alarms_are_held_to_each_other() -> None:
+    loose = SMALL | {"when": [{"ratio": {"max": 0.3}}]}
+    both = {"lead", "other_lead"}
+    assert leading(everywhere((loose,), universal(0.2), universal(0.1, target=1))) == {TARGET: both, 1: both}
+    assert leading(everywhere((loose,), universal(0.2))) == {TARGET: set()}
+
+
+def test_an_error_while_a_patch_is_driven_takes_nothing_that_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr(standout, "with_leads", fail)
+    story = Story(measured={"inversion.sparse": Measurement((), candidates=(universal(0.2),))})
+    some = (Rule.model_validate(SMALL),)
+    one = stage.Confirming(story, subject(), subject(), some, Budget("standard"), lambda *_: None)
+    one.universal()
+    assert one.error == "RuntimeError: out of luck"
+    assert [c.trigger.target for c in one.story.confirmed] == [TARGET]

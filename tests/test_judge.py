@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -206,6 +207,23 @@ def test_a_statistic_s_rule_reads_its_value_and_tells_the_summary() -> None:
 
 def test_toy_has_the_held_out_images_that_the_gallery_needs() -> None:
     assert (CLASSES - 1) * EACH // 2 >= judge.SHOWN
+
+
+def led(target: int, ratio: float, **leads: float) -> Confirmation:
+    trigger = found(target)
+    return confirmed(replace(trigger, metrics={**trigger.metrics, "ratio": ratio, **leads}))
+
+
+def test_of_several_alarms_the_one_whose_patch_leads_is_first() -> None:
+    """A natural trigger can be smaller than the planted one, but a patch at its place leads by less."""
+    natural = led(1, 0.05, lead=0.7, other_lead=0.9)
+    planted = led(TARGET, 0.2, lead=1.4, other_lead=0.9)
+    assert [f.target.index for f in findings(natural, planted)] == [TARGET, 1]
+    assert [f.target.index for f in findings(planted, natural)] == [TARGET, 1]
+    unknown = led(2, 0.1)
+    assert [f.target.index for f in findings(natural, planted, unknown)] == [TARGET, 2, 1]
+    assert next(f.target.index for f in findings(led(1, 0.05, lead=3.0), planted)) == TARGET, "of one half: not known"
+    assert [f.target.index for f in findings(led(1, 0.05), led(TARGET, 0.2))] == [1, TARGET], "as before"
 
 
 def test_of_two_alarms_on_a_trigger_the_confirmed_one_speaks() -> None:

@@ -212,7 +212,7 @@ def test_a_trigger_just_inside_every_bound_is_none() -> None:
 
 def test_a_light_in_which_half_of_the_images_are_not_recognised_says_nothing() -> None:
     found = {"index": 4.9, "critical": 3.5, "ratio": 0.19, "asr": 0.96, "asr_low": 0.8, "repeat_depth": 0.66}
-    found |= {"repeat_ratio": 0.22, "repeat_asr": 0.8, "moved": 0.46}
+    found |= {"repeat_ratio": 0.22, "repeat_asr": 0.8, "moved": 0.46, "lead": 2.0, "other_lead": 2.0}
     assert for_trigger(SHIPPED, "bright", True, found | {"recognised": 0.56}) is None
     planted = for_trigger(SHIPPED, "bright", True, found | {"recognised": 0.95})
     assert planted is not None
@@ -310,9 +310,11 @@ def test_a_file_that_cannot_be_read_is_a_usage_error(tmp_path: Path, name: str) 
 
 
 def test_every_shipped_rule_is_complete() -> None:
-    lines = [line for path in resource("rules").rglob("*.toml") for line in path.read_text().splitlines()]
+    folder = resource("rules")
+    lines = [line for path in folder.rglob("*.toml") for line in path.read_text().splitlines()]
     ids = [line for line in lines if re.match(r"id\s*=", line)]
-    assert len(ids) == len(set(ids)), "an id that two rules share would silently replace the first"
+    replaced = {r.id for r in load_rules(folder, calibrated=True) if r not in SHIPPED}
+    assert len(ids) == len(set(ids)) + len(replaced), "an id that two rules share would silently replace the first"
     for r in SHIPPED:
         assert re.fullmatch(r"BD\d{3}", r.id)
         assert r.references, r.id
@@ -322,6 +324,16 @@ def test_every_shipped_rule_is_complete() -> None:
         assert set(r.families) <= FAMILIES.keys()
         assert (r.about == "statistic") == (r.statistic is not None)
         r.message.format(family="sparse", target="class 3", sources="class 4", summary="s")
+
+
+def test_a_rule_that_replaces_an_older_one_alarms_only_where_that_did() -> None:
+    """The p-value is by the older one, and would say too little of an alarm that only the newer raises."""
+    now = {r.id: r for r in SHIPPED}
+    for old in load_rules(resource("rules"), calibrated=True):
+        new = now[old.id]
+        assert (new.families, new.scope, new.needs, new.weakness) == (old.families, old.scope, old.needs, old.weakness)
+        for bounds in new.when:
+            assert any(before.items() <= bounds.items() for before in old.when), old.id
 
 
 def test_shipped_alarms_come_before_weaknesses_which_are_low_and_never_confirmed() -> None:
@@ -336,7 +348,7 @@ def test_shipped_rules_alarm_on_an_extreme_trigger_of_each_family_and_on_no_ordi
     extreme = {"index": 50.0, "critical": 4.0, "ratio": 0.01, "gap": 0.02, "classic_index": 50.0}
     ordinary = {"index": 0.5, "critical": 4.0, "ratio": 0.95, "gap": 0.99, "classic_index": 0.5}
     works = {"asr": 1.0, "moved": 0.01, "asr_low": 0.93, "repeat_ratio": 0.01, "repeat_depth": 1.2, "repeat_asr": 1.0}
-    works |= {"recognised": 1.0}
+    works |= {"recognised": 1.0, "lead": 3.0, "other_lead": 3.0}
     found = for_trigger(SHIPPED, family, True, extreme | works)
     assert found is not None
     assert not found.weakness

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from bdscan import judge, report
-from bdscan.detectors import confirmation, crossed
+from bdscan.detectors import confirmation, crossed, standout, unexplained
 from bdscan.detectors.interface import Budget
 from bdscan.detectors.inversion.trigger import Candidate
 from bdscan.intake.classifier import Scannable
-from bdscan.rules import Rule, may_read
+from bdscan.rules import Rule, for_confirmation, may_read
 from bdscan.stages import Progress, Story, one_line
 from bdscan.suspects import alarming, weak
 
@@ -73,6 +73,7 @@ class Confirming:
     def candidates(self) -> list[Candidate]:
         """All that inversions left, with what was measured of them since; a pair that two stages found is one."""
         left = [c for name, m in self.story.measured.items() if name not in REFINED for c in m.candidates]
+        left = [c if c.sources else self._with_unexplained(c) for c in left]
         pairs: dict[judge.Key, Candidate] = {}
         for c in left:
             if c.sources:
@@ -80,6 +81,11 @@ class Confirming:
                 known = pairs.get(key)
                 pairs[key] = c if known is None else replace(known, metrics=_leaning(known.metrics, c.metrics))
         return [*(c for c in left if not c.sources), *(pairs | self.led).values()]
+
+    def _with_unexplained(self, c: Candidate) -> Candidate:
+        measured = self.story.measured.get(unexplained.about.name)
+        known = {} if measured is None else {"unexplained": measured.scores[c.target]}
+        return replace(c, metrics={**c.metrics, **known})
 
     def _again(self, candidates: list[Candidate]) -> None:
         """Search for the alarming ones again. Cheap figures first: what they rule out needs no second search."""
@@ -97,10 +103,25 @@ class Confirming:
         )
         with self._noting_errors():
             confirmed = crossed.search_other_half(self.subject, fast, confirmed, name, seed, self._other_half_tells)
+        with self._noting_errors():
+            rivals = len({c.trigger.target for c in confirmed if self._alarms(c) and not c.trigger.sources}) > 1
+            confirmed = standout.with_leads(
+                self.subject, fast, confirmed, self.budget, lambda c, name: self._lead_tells(c, name, rivals)
+            )
         self.story.confirmed += confirmed
 
     def _other_half_tells(self, c: confirmation.Confirmation) -> bool:
         return not judge.is_planted(self.rules, c) and self._hangs_on(c.trigger, "other_ratio", c.metrics)
+
+    def _alarms(self, c: confirmation.Confirmation) -> bool:
+        rule = for_confirmation(self.rules, c.trigger.family, not c.trigger.sources, c.metrics)
+        return rule is not None and not rule.weakness
+
+    def _lead_tells(self, c: confirmation.Confirmation, name: str, rivals: bool) -> bool:
+        """Where an alarm hangs on it, or several targets alarm: a natural one may be among them."""
+        if judge.is_planted(self.rules, c):
+            return rivals
+        return (rivals and self._alarms(c)) or self._hangs_on(c.trigger, name, c.metrics)
 
     def _hangs_on(self, c: Candidate, metric: str, known: Mapping[str, float] | None = None) -> bool:
         return may_read(self.rules, c.family, not c.sources, c.metrics if known is None else known, metric)

@@ -17,6 +17,7 @@ from bdscan.rules import Rule, confidence_of, fires, for_confirmation, holds
 from bdscan.suspects import suspicion
 
 SHOWN = 4
+NATURAL_LEAD = 0.8  # at a natural trigger's place on clean networks a patch led by 0.6 at most (standout.py)
 Key = tuple[int, tuple[int, ...]]  # target and source classes
 
 
@@ -41,13 +42,20 @@ def trigger_findings(
     others: dict[Key, set[str]] = {}
     for s in suspected:
         others.setdefault(key_of(s), set()).add(s.family)
+    standing = {key: max(_stands_out(c) for c in ranked if key_of(c.trigger) == key) for key in best}
     universal = {t for t, s in best if not s and not best[(t, s)][0].weakness}
     findings = [
         trigger_finding(subject, rule, c, others.get(key, set()) - {c.trigger.family}, measured)
-        for key, (rule, c) in best.items()
+        for key, (rule, c) in sorted(best.items(), key=lambda item: -standing[item[0]])
         if not (key[1] and key[0] in universal)  # a universal trigger makes every pair to its target small
     ]
     return sorted(findings, key=lambda f: (f.weakness, not f.confirmed))
+
+
+def _stands_out(c: Confirmation) -> float:
+    """How far a patch at a universal trigger's place leads, beyond what natural ones do; 0 where that is not known."""
+    leads = [c.metrics[name] for name in ("lead", "other_lead") if name in c.metrics]
+    return min(leads) - NATURAL_LEAD if len(leads) == 2 and not c.trigger.sources else 0.0
 
 
 def key_of(trigger: Candidate) -> Key:

@@ -100,7 +100,7 @@ def run(settings: Settings, progress: Progress) -> report.Report:
         known = load_rules(resource("rules"), calibrated=True)  # the user's own rules have no references
         by_these = score(margins(known, story.confirmed, confirming.candidates(), statistics)) or 0.0
         findings = beyond(findings, judges.rank(by_these, asked), {rule.id for rule in known})
-    by_known = score(margins(rank.known(rules), story.confirmed, confirming.candidates(), statistics))
+    by_known = score(margins(rank.known, story.confirmed, confirming.candidates(), statistics))
     if against is not Compared.NOTHING:
         statistics = references.ranked(statistics, settings.budget, rank.digest)
     comparable = against is not Compared.NOTHING and rank.explains(findings)
@@ -164,7 +164,7 @@ TRIED = {  # of a suspected trigger on held-out images and in its second search;
     "gap": "size to that of the next larger label",
     "asr": "success on held-out images",
     "moved": "root mean square change of a pixel",
-    "recognised": "share of held-out images that are still classified right in the trigger's light",
+    "recognised": "share of held-out images still classified right in the trigger's light, or under waves as strong",
     "repeat_ratio": "size in a second search, to that of control labels",
     "repeat_depth": "logarithm of the same, relative to that of the number of labels",
     "size_ratio": "size to the median over pairs",
@@ -175,6 +175,7 @@ TRIED = {  # of a suspected trigger on held-out images and in its second search;
     "other_ratio": "size in a search on the other half of the images, to that of control labels",
     "other_asr": "success of that search's trigger on the images of the first",
     "images": "right images of its source in the smaller half",
+    "unexplained": "moderated index of its target's margin without what clean classes differ by",
     "lean": "how far clean images of its source lean to its target, one way",
 }
 

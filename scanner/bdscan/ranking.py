@@ -21,15 +21,14 @@ class Held:
 
     Attributes:
         newer: ids of the rules that they were not scanned by.
+        known: the rules as they were scanned by them; one that is replaced now alarmed wherever its successor does.
         digest: of the rules that they were scanned by, if these are still the same.
     """
 
     references: References
     newer: frozenset[str]
+    known: tuple[Rule, ...]
     digest: str
-
-    def known(self, rules: Iterable[Rule]) -> tuple[Rule, ...]:
-        return tuple(rule for rule in rules if rule.id not in self.newer)
 
     def explains(self, findings: Iterable[Finding]) -> bool:
         """Whether a p-value by the known rules speaks of these findings: no alarm is a newer rule's."""
@@ -39,9 +38,10 @@ class Held:
 def held(references: References, builtin: Path, own: Iterable[str], *, few_classes: bool) -> Held:
     """What these references know of the built-in rules and the user's `own`."""
     own = tuple(own)
+    rules = load_rules(builtin, own, few_classes=few_classes)
     now = describe_rules(builtin, own, few_classes=few_classes).sha256
     if references.rules == now:  # the user's own, scanned by all of them
-        return Held(references, frozenset(), now)
-    old = {rule.id for rule in load_rules(builtin, own, few_classes=few_classes, calibrated=True)}
-    newer = frozenset(rule.id for rule in load_rules(builtin, own, few_classes=few_classes)) - old
-    return Held(references, newer, describe_rules(builtin, own, few_classes=few_classes, calibrated=True).sha256)
+        return Held(references, frozenset(), rules, now)
+    known = load_rules(builtin, own, few_classes=few_classes, calibrated=True)
+    newer = frozenset(rule.id for rule in rules) - {rule.id for rule in known}
+    return Held(references, newer, known, describe_rules(builtin, own, few_classes=few_classes, calibrated=True).sha256)

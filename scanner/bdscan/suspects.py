@@ -19,6 +19,7 @@ USUAL_RATIO = {
     "dark": 0.35,
     "bright": 0.35,
     "hazy": 0.35,
+    "blurred": 0.35,
 }  # below what clean networks show, by family
 
 

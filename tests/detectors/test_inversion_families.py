@@ -94,6 +94,18 @@ def test_the_start_is_the_seed_s(family: Family) -> None:
         assert not torch.equal(first[k], other[k])
 
 
+def test_out_of_focus_is_a_blur_by_a_thirtieth_of_the_side() -> None:
+    light = FAMILIES["blurred"].light
+    assert light is not None
+    x = torch.zeros(2, 3, 1, 30, 60)
+    x[..., 15, 30] = 1.0
+    out = light(x)
+    assert out.shape == x.shape
+    at = torch.exp(-0.5 * torch.arange(-3, 4) ** 2.0)
+    assert out[0, 0, 0, 15, 27:34] == pytest.approx(at / at.sum() * (at / at.sum())[3], abs=1e-6)
+    assert torch.equal(light(x[0]), out[0]), "with the axis of triggers or without"
+
+
 def test_sparse_is_equation_4() -> None:
     parameters, x = draw(sparse.FAMILY), pictures()
     b_p, b_n = parameters["positive"], parameters["negative"]

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from bdscan.detectors import confirmation
 from bdscan.detectors.interface import Budget, CouldNotRun, Hints, Measurement
 from bdscan.detectors.inversion import wave_search, waves
 from bdscan.detectors.inversion.families.wave import LARGEST, pattern
@@ -108,3 +109,31 @@ def test_tiny_images_are_left_out() -> None:
     result = waves.run(tiny, Budget("standard"), Hints(), lambda share: None)
     assert isinstance(result, CouldNotRun)
     assert "24 pixels" in result.reason
+
+
+def test_a_network_that_any_wave_confuses_recognises_little_under_others() -> None:
+    """The matched filter answers to its own wave alone; one that answers to any contrast loses its images to all."""
+    planted = toy((4.0, 0.0))
+    x, _ = planted.samples.part(planted.samples.held_out)
+    assert wave_search.recognised(planted.classifier, x, 30 / 255) > 0.9
+    clean = toy(None)
+
+    def rough(x: torch.Tensor) -> torch.Tensor:
+        return sum(x.diff(dim=dim).abs().mean((1, 2, 3)) for dim in (2, 3))
+
+    def fragile(images: torch.Tensor) -> torch.Tensor:
+        more = (rough(images) - rough(x).max()).clamp(min=0)
+        return clean.classifier.forward(images) + (4000 * more)[:, None] * torch.eye(CLASSES)[TARGET]
+
+    x = x[clean.classifier.predict(x).argmax(1) != TARGET]
+    assert (fragile(x).argmax(1) != TARGET).all()
+    assert wave_search.recognised(replace(clean.classifier, forward=fragile), x, 30 / 255) < 0.5
+    assert wave_search.recognised(clean.classifier, x[:0], 30 / 255) == 1.0
+
+
+def test_what_other_waves_do_is_measured_of_waves_alone() -> None:
+    subject = toy((4.0, 0.0))
+    first = list(measure(subject).candidates)[:1]
+    (confirmed,) = confirmation.confirm(subject, subject.classifier, first, "standard", 0)
+    images, _ = confirmation.victims(subject, first[0])
+    assert confirmed.recognised == wave_search.recognised(subject.classifier, images, first[0].size)

@@ -68,8 +68,8 @@ class Confirmation:
         profile: success at INTENSITIES on at most PROFILED of them.
         reference_asr: success of the same trigger on the trusted network, if there is one.
         moved: root mean square change of a pixel, 0..1, that the first search's trigger makes on those images.
-        recognised: share of the images, classified right as they are, that are so in the trigger's light too; 1 if it
-            has none.
+        recognised: share of the images, classified right as they are, that are so in the trigger's light too, or under
+            other waves of its strength; 1 for what is neither a light nor a wave.
     """
 
     trigger: Candidate
@@ -227,6 +227,8 @@ def judge(subject: Scannable, first: Candidate, second: Candidate, size: float, 
     best = max((first, second), key=lambda c: (hits[id(c)], -c.size))
     asr = hits[id(second)] / len(images) if len(images) else 0.0
     confirmed = _figures(subject, best, images, hits[id(best)], Repeat(size, ratio, asr))
+    if first.family == wave.FAMILY.name:
+        recognised = wave_search.recognised(subject.classifier, images, first.size)
     return replace(confirmed, moved=moved(first, images), recognised=recognised)
 
 

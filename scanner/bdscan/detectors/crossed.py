@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from bdscan.detectors.confirmation import Confirmation, search_again, success, victims
+from bdscan.detectors.halves import Right, Trial, halves, reached
 from bdscan.detectors.interface import Budget, BudgetName
 from bdscan.detectors.inversion import drive
 from bdscan.detectors.inversion.families import sparse
@@ -43,7 +44,7 @@ def with_leads(
     out = list(pairs)
     if not any(c.sources and asked(c, "lead") for c in pairs):
         return out
-    one, other = (_right(subject, part) for part in (subject.samples.search, subject.samples.held_out))
+    one, other = halves(subject)
     for i, c in enumerate(out):
         if not c.sources or not asked(c, "lead"):
             continue
@@ -85,18 +86,6 @@ def _with(c: Candidate, **metrics: float) -> Candidate:
     return replace(c, metrics={**c.metrics, **metrics})
 
 
-@dataclass(frozen=True)
-class Right:
-    """Images of one half that are classified right: images (n, C, H, W), labels and margins (n,)."""
-
-    images: Tensor
-    labels: Tensor
-    margins: Tensor
-
-    def of(self, label: int) -> Tensor:
-        return self.images[self.labels == label]
-
-
 def lead(
     own: Classifier, fast: Classifier, pair: Candidate, searched: Right, judged: Right, budget: Budget
 ) -> float | None:
@@ -117,24 +106,10 @@ def lead(
     most = OTHERS[budget.name]
     pairs = [(source, target), *((source, k) for k in others[:most]), *((k, target) for k in sources[:most])]
     where = drive.cells(sparse.change({k: v[None] for k, v in pair.parameters.items()})[0]).to(fast.device)
-    images = torch.stack([_some(searched.of(s)) for s, _ in pairs])
-    targets = torch.tensor([t for _, t in pairs], device=fast.device)
-    reached = []
-    for (s, t), patch in zip(pairs, drive.drive(fast, where, images, targets, budget.seed), strict=True):
-        stamped = drive.replace(judged.of(s)[None], where, patch[None])[0]
-        reached.append(float(_margins(own, stamped, torch.full((len(stamped),), t)).mean()))
-    led = (reached[0] - max(reached[1:])) / float(searched.margins.median())
-    return led if all(map(math.isfinite, (*reached, led))) else None
-
-
-def _right(subject: Scannable, part: Tensor) -> Right:
-    images, labels = subject.samples.part(part, subject.classifier.device)
-    margins = _margins(subject.classifier, images, labels)
-    return Right(images[margins > 0], labels[margins > 0], margins[margins > 0])
-
-
-def _margins(classifier: Classifier, images: Tensor, targets: Tensor) -> Tensor:
-    return drive.margins(classifier.predict(images), targets.to(images.device))
+    trials = [Trial(t, _some(searched.of(s)), judged.of(s)) for s, t in pairs]
+    margins = reached(own, fast, where, trials, budget.seed, drive.STEPS)
+    led = (margins[0] - max(margins[1:])) / float(searched.margins.median())
+    return led if all(map(math.isfinite, (*margins, led))) else None
 
 
 def _some(images: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import ModuleType
 
-from bdscan.detectors import confirmation, graph, last_layer, margin, sensitivity, steps
+from bdscan.detectors import confirmation, graph, last_layer, margin, sensitivity, steps, unexplained
 from bdscan.detectors.interface import About, Budget, CouldNotRun, Detector, Hints, Measurement, Progress
 from bdscan.detectors.inversion import lean, pairs, waves
 from bdscan.detectors.inversion.families import FAMILIES, lit, sparse
@@ -99,7 +99,7 @@ LIT = tuple(
 )
 
 DETECTORS: tuple[Detector, ...] = (
-    *(Module(m.about, m) for m in (graph, last_layer, steps, margin)),
+    *(Module(m.about, m) for m in (graph, last_layer, steps, margin, unexplained)),
     FAST,
     *(_family(name) for name in FINDS),
     Module(waves.about, waves),

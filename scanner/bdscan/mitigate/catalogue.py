@@ -9,6 +9,7 @@ from functools import partial
 
 from torch import Tensor
 
+from bdscan.detectors.inversion.families.blur import blur
 from bdscan.mitigate import transforms
 
 UNIT = 32  # pixels: the papers' images; on larger ones lengths in pixels grow with them
@@ -54,7 +55,7 @@ def _all(shape: tuple[int, int, int], seed: int) -> Iterator[Transformation]:
             place = partial(transforms.shrink_pad, pixels=pixels, top=top, left=left)
             yield Transformation("shrink-pad", pixels, text, place, fixed=True)
     for sigma in (one * s for s in (0.5, 0.75, 1.0, 1.5, 2.0)):
-        smooth = partial(transforms.blur, sigma=sigma)
+        smooth = partial(blur, sigma=sigma)
         yield Transformation("blur", sigma, f"Gaussian blur, sigma {sigma:g} px", smooth, fixed=True)
     for factor in (0.96, 0.9, 0.75, 0.5, 0.33, 1.1, 1.5):
         if any(round(factor * size) not in (0, size) for size in shape[1:]):

@@ -32,18 +32,6 @@ def shrink_pad(images: Tensor, pixels: int, top: int, left: int) -> Tensor:
     return functional.pad(small, (left, pixels - left, top, pixels - top))
 
 
-def blur(images: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur, cut off at three sigma, edges repeated."""
-    radius = math.ceil(3 * sigma)
-    at = torch.arange(-radius, radius + 1, device=images.device, dtype=torch.float64)
-    kernel = torch.exp(-0.5 * (at / sigma) ** 2)
-    kernel = (kernel / kernel.sum()).to(images.dtype)
-    channels = images.shape[1]
-    padded = functional.pad(images, (radius,) * 4, mode="replicate")
-    across = functional.conv2d(padded, kernel.expand(channels, 1, 1, -1), groups=channels)
-    return functional.conv2d(across, kernel[:, None].expand(channels, 1, -1, 1), groups=channels)
-
-
 def rescale(images: Tensor, factor: float) -> Tensor:
     """Scaled by `factor` and back, bilinearly and with antialiasing."""
     height, width = images.shape[2:]

@@ -27,6 +27,7 @@ from bdscan.zoo.settings import RECIPES, Settings
 from bdscan.zoo.train import CARD, save, train
 from bdscan.zoo.tuned import tune_families
 from bdscan.zoo.tuned_pairs import tune_pairs
+from bdscan.zoo.tuned_universal import tune_universal
 
 Row = tuple[str, Attack | None, float]
 
@@ -122,6 +123,7 @@ PLANS: Mapping[str, Callable[[], tuple[Settings, ...]]] = {
     "scan-tune": scan_tune,
     "tune-families": tune_families,
     "tune-pairs": tune_pairs,
+    "tune-universal": tune_universal,
     "hard-clean": hard_clean,
     "benchmark": benchmark,
     "repaired": repaired,

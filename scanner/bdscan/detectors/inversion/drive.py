@@ -19,15 +19,17 @@ RATE = 0.5  # Adam's
 SHARE = 0.04  # of the image's cells: planted patches have one to four percent, and all pairs get as much room
 
 
-def cells(change: Tensor) -> Tensor:
-    """The cells of a sparse trigger, (C, h, w), whose neighbourhoods it changes most: bool (h, w), SHARE of them."""
+def cells(change: Tensor, share: float = SHARE) -> Tensor:
+    """The cells of a sparse trigger, (C, h, w), whose neighbourhoods it changes most: bool (h, w), `share` of them."""
     size = change.abs().amax(0)
     around = F.avg_pool2d(size[None, None], 3, 1, 1)[0, 0] + 1e-4 * size  # of equal neighbourhoods the cell itself
-    chosen = around.flatten().topk(max(round(SHARE * size.numel()), 1)).indices
+    chosen = around.flatten().topk(max(round(share * size.numel()), 1)).indices
     return torch.zeros(size.numel(), dtype=torch.bool, device=size.device).scatter_(0, chosen, True).view(size.shape)
 
 
-def drive(classifier: Classifier, where: Tensor, images: Tensor, targets: Tensor, seed: int) -> Tensor:
+def drive(
+    classifier: Classifier, where: Tensor, images: Tensor, targets: Tensor, seed: int, steps: int = STEPS
+) -> Tensor:
     """Patches (L, C, h, w) in [0, 1] that raise the mean margin of `targets` (L,) on their own images.
 
     Args:
@@ -41,7 +43,7 @@ def drive(classifier: Classifier, where: Tensor, images: Tensor, targets: Tensor
     values = 0.5 * torch.randn(shape, generator=generator).to(images.device)
     first, second = torch.zeros_like(values), torch.zeros_like(values)
     rows = max(1, batch_size(classifier.shape, 512) // each)
-    for step in range(1, STEPS + 1):
+    for step in range(1, steps + 1):
         for part in torch.split(torch.arange(count, device=images.device), rows):
             leaf = values[part].requires_grad_()
             stamped = replace(images[part], where, torch.sigmoid(leaf))

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bdscan.detectors.common import evenly
 from bdscan.detectors.interface import BudgetName
 from bdscan.detectors.inversion.families.interface import Parameters
 from bdscan.detectors.inversion.families.wave import FAMILY, LARGEST
@@ -72,6 +73,21 @@ def predictions(classifier: Classifier, waves: Parameters, images: Tensor) -> Te
         stamped = FAMILY.stamp(part, images[None], 1.0)
         out.append(classifier.predict(stamped.flatten(0, 1)).argmax(1).view(-1, len(images)).cpu())
     return torch.cat(out)
+
+
+def recognised(classifier: Classifier, images: Tensor, amplitude: float) -> float:
+    """Share of the images (N, C, H, W) that keep their class under a wave of this amplitude: the median over waves.
+
+    A network that any wave confuses falls to some class under one of them by nature. 1 where there are no images.
+    """
+    few = evenly(images, SCREENED["thorough"])
+    if not len(few):
+        return 1.0
+    waves = dictionary(min(classifier.shape[1:]), 0.0)
+    one_phase = torch.arange(0, len(waves["phase"]), PHASES)
+    before = classifier.predict(few).argmax(1).cpu()
+    after = predictions(classifier, at(waves, one_phase, amplitude), few)
+    return float((after == before).float().mean(1).median())
 
 
 def success(predicted: Tensor, truth: Tensor, target: int) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bdscan.mitigate.transforms import blur
+from bdscan.detectors.inversion.families.blur import blur
 from bdscan.zoo.attacks.badnets import BadNets
 from bdscan.zoo.attacks.interface import Attack, Case
 

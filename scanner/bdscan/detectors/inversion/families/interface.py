@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 Parameters = dict[str, Tensor]
+Light = Callable[[Tensor], Tensor]  # images (..., C, H, W) in [0, 1] -> the same in another light
 
 
 @dataclass(frozen=True)
@@ -47,4 +48,4 @@ class Family:
     cap: Callable[[tuple[int, int, int]], float]
     spread: float
     always_reaches: bool = False
-    light: Callable[[Tensor], Tensor] | None = None
+    light: Light | None = None
