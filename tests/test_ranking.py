@@ -63,4 +63,6 @@ def test_a_p_value_speaks_of_no_alarm_that_a_newer_rule_raised(tmp_path: Path):
 def test_the_report_says_which_rules_they_do_not_know():
     told = load_references(RULES).describe(newer=["BD998", "BD999"]).note
     assert "BD998 and BD999" in told
+    assert "without BD997, BD998 and BD999:" in load_references(RULES).describe(newer=["BD997", "BD998", "BD999"]).note
+    assert "without BD999:" in load_references(RULES).describe(newer=["BD999"]).note
     assert "BD99" not in load_references(RULES).describe().note

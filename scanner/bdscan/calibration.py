@@ -122,9 +122,8 @@ class References:
         notes = [self.note, *([] if subject is None or not n else self.unlike(subject))]
         notes += [] if samples is None or not n else self.fewer(samples)
         if newer and n:
-            notes.append(
-                f"They were scanned without {' and '.join(newer)}: with an alarm of these there is no p-value."
-            )
+            named = " and ".join([", ".join(newer[:-1]), newer[-1]] if len(newer) > 1 else newer)
+            notes.append(f"They were scanned without {named}: with an alarm of these there is no p-value.")
         return report.Calibration(
             name=self.name,
             sha256=self.sha256,
