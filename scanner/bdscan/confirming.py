@@ -12,7 +12,7 @@ from bdscan.detectors import confirmation, crossed, standout, unexplained
 from bdscan.detectors.interface import Budget
 from bdscan.detectors.inversion.trigger import Candidate
 from bdscan.intake.classifier import Scannable
-from bdscan.rules import Rule, for_confirmation, may_read
+from bdscan.rules import Rule, may_read
 from bdscan.stages import Progress, Story, one_line
 from bdscan.suspects import alarming, weak
 
@@ -104,7 +104,8 @@ class Confirming:
         with self._noting_errors():
             confirmed = crossed.search_other_half(self.subject, fast, confirmed, name, seed, self._other_half_tells)
         with self._noting_errors():
-            rivals = len({c.trigger.target for c in confirmed if self._alarms(c) and not c.trigger.sources}) > 1
+            universal = [c for c in confirmed if not c.trigger.sources and judge.alarm(self.rules, c)]
+            rivals = len({c.trigger.target for c in universal}) > 1
             confirmed = standout.with_leads(
                 self.subject, fast, confirmed, self.budget, lambda c, name: self._lead_tells(c, name, rivals)
             )
@@ -113,15 +114,11 @@ class Confirming:
     def _other_half_tells(self, c: confirmation.Confirmation) -> bool:
         return not judge.is_planted(self.rules, c) and self._hangs_on(c.trigger, "other_ratio", c.metrics)
 
-    def _alarms(self, c: confirmation.Confirmation) -> bool:
-        rule = for_confirmation(self.rules, c.trigger.family, not c.trigger.sources, c.metrics)
-        return rule is not None and not rule.weakness
-
     def _lead_tells(self, c: confirmation.Confirmation, name: str, rivals: bool) -> bool:
         """Where an alarm hangs on it, or several targets alarm: a natural one may be among them."""
-        if judge.is_planted(self.rules, c):
-            return rivals
-        return (rivals and self._alarms(c)) or self._hangs_on(c.trigger, name, c.metrics)
+        if rivals and judge.alarm(self.rules, c):
+            return True
+        return not judge.is_planted(self.rules, c) and self._hangs_on(c.trigger, name, c.metrics)
 
     def _hangs_on(self, c: Candidate, metric: str, known: Mapping[str, float] | None = None) -> bool:
         return may_read(self.rules, c.family, not c.sources, c.metrics if known is None else known, metric)

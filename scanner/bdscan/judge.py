@@ -62,10 +62,16 @@ def key_of(trigger: Candidate) -> Key:
     return trigger.target, trigger.sources
 
 
+def alarm(rules: Sequence[Rule], c: Confirmation) -> Rule | None:
+    """The alarm that speaks for a trigger, if one does."""
+    rule = for_confirmation(rules, c.trigger.family, not c.trigger.sources, c.metrics)
+    return None if rule is None or rule.weakness else rule
+
+
 def is_planted(rules: Sequence[Rule], c: Confirmation) -> bool:
     """Whether a confirmed finding is certain, whatever other families would say of its target."""
-    rule = for_confirmation(rules, c.trigger.family, not c.trigger.sources, c.metrics)
-    return rule is not None and not rule.weakness and holds(rule.confirmed, c.metrics)
+    rule = alarm(rules, c)
+    return rule is not None and holds(rule.confirmed, c.metrics)
 
 
 def _rank(rule: Rule, c: Confirmation) -> tuple[bool, bool, float]:
