@@ -223,6 +223,8 @@ def test_of_several_alarms_the_one_whose_patch_leads_is_first() -> None:
     unknown = led(2, 0.1)
     assert [f.target.index for f in findings(natural, planted, unknown)] == [TARGET, 2, 1]
     assert next(f.target.index for f in findings(led(1, 0.05, lead=3.0), planted)) == TARGET, "of one half: not known"
+    too = confirmed(found(1, family="dense"))
+    assert [f.target.index for f in findings(natural, too, unknown)] == [2, 1], "another family does not hide the lead"
     assert [f.target.index for f in findings(led(1, 0.05), led(TARGET, 0.2))] == [1, TARGET], "as before"
 
 

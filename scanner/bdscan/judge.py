@@ -42,20 +42,20 @@ def trigger_findings(
     others: dict[Key, set[str]] = {}
     for s in suspected:
         others.setdefault(key_of(s), set()).add(s.family)
-    standing = {key: max(_stands_out(c) for c in ranked if key_of(c.trigger) == key) for key in best}
+    standing = {key_of(c.trigger): known for c in ranked if (known := _stands_out(c)) is not None}
     universal = {t for t, s in best if not s and not best[(t, s)][0].weakness}
     findings = [
         trigger_finding(subject, rule, c, others.get(key, set()) - {c.trigger.family}, measured)
-        for key, (rule, c) in sorted(best.items(), key=lambda item: -standing[item[0]])
+        for key, (rule, c) in sorted(best.items(), key=lambda item: -standing.get(item[0], 0.0))
         if not (key[1] and key[0] in universal)  # a universal trigger makes every pair to its target small
     ]
     return sorted(findings, key=lambda f: (f.weakness, not f.confirmed))
 
 
-def _stands_out(c: Confirmation) -> float:
-    """How far a patch at a universal trigger's place leads, beyond what natural ones do; 0 where that is not known."""
+def _stands_out(c: Confirmation) -> float | None:
+    """How far a patch at a universal trigger's place leads, beyond what natural ones do; None where nobody tried."""
     leads = [c.metrics[name] for name in ("lead", "other_lead") if name in c.metrics]
-    return min(leads) - NATURAL_LEAD if len(leads) == 2 and not c.trigger.sources else 0.0
+    return min(leads) - NATURAL_LEAD if len(leads) == 2 and not c.trigger.sources else None
 
 
 def key_of(trigger: Candidate) -> Key:
