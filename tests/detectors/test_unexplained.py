@@ -56,7 +56,9 @@ def test_the_margin_is_what_the_feature_alone_can_give():
     """The first row can be raised from its mean, a tenth, to one; in clean median margins of seven tenths."""
     sub = toy()
     images, truth = sub.samples.part(sub.samples.search)
-    reached = unexplained.raised(sub.classifier, images, truth, 4, 60, 0, lambda share: None)
+    reached = unexplained.raised(
+        sub.classifier.features, sub.classifier.head[0], images, truth, 4, 60, 0, lambda share: None
+    )
     assert reached.shape == (CLASSES, 2)
     assert reached[TARGET] == pytest.approx([OWN * 0.9] * 2, rel=0.1)
     assert np.abs(np.delete(reached, TARGET, 0)).max() < OWN

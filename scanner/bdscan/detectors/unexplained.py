@@ -8,6 +8,8 @@ is a warp, an object, or needs another light, and no small change of the image f
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,7 +18,7 @@ from bdscan.detectors.common import bars, evenly, label_of
 from bdscan.detectors.interface import About, Budget, CouldNotRun, Hints, Measurement, Progress
 from bdscan.detectors.inversion.drive import margins
 from bdscan.detectors.robust import Array, moderated_index
-from bdscan.intake.classifier import Classifier, Scannable, batch_size
+from bdscan.intake.classifier import Scannable, batch_size
 from bdscan.report import Statistic
 
 STEPS = {"quick": 15, "standard": 30, "thorough": 60}
@@ -51,8 +53,11 @@ def run(subject: Scannable, budget: Budget, hints: Hints, progress: Progress) ->
     if len(set(truth[right].tolist())) < 3:
         return CouldNotRun("fewer than three classes have an image that is classified right")
     images, truth, scale = images[right], truth[right], float(margins(logits[right], truth[right]).median())
+    weight = classifier.head[0].to(images.device).float()
     starts = STARTS if len(classifier.classes) <= FEW else FEWER
-    reached = raised(classifier, images, truth, starts, STEPS[budget.name], budget.seed, progress) / scale
+    reached = (
+        raised(classifier.features, weight, images, truth, starts, STEPS[budget.name], budget.seed, progress) / scale
+    )
     if not np.isfinite(reached).all():
         return CouldNotRun("the model's answers are not finite")
     index = outlying(reached)
@@ -89,7 +94,8 @@ def outlying(reached: Array) -> Array:
 
 
 def raised(
-    classifier: Classifier,
+    features_of: Callable[[Tensor], Tensor],
+    weight: Tensor,
     images: Tensor,
     truth: Tensor,
     starts: int,
@@ -99,23 +105,21 @@ def raised(
 ) -> Array:
     """Each class's mean margins (K, 2) along the features that the means of the classes leave over.
 
-    After an ascent from `starts` clean images, and from as many random ones. `images` are all classified right.
+    After an ascent from `starts` clean images, and from as many random ones. `images` are all classified
+    right, `weight` (K, D) is the last layer's.
     """
-    assert classifier.features is not None
-    assert classifier.head is not None
-    weight = classifier.head[0].to(images.device).float()
     with torch.no_grad():
         parts = torch.split(images, batch_size(images.shape, 128))
-        features = torch.cat([classifier.features(part).float() for part in parts])
+        features = torch.cat([features_of(part).float() for part in parts])
     means = torch.stack([features[truth == k].mean(0) for k in torch.unique(truth).tolist()])
     middle = means.mean(0)
     _, size, basis = torch.linalg.svd(means - middle, full_matrices=False)
     used = basis[size > 1e-5 * size[0]]  # one direction fewer than classes: they are taken about their middle
 
     generator = torch.Generator().manual_seed(seed)
-    random = torch.rand(starts, *classifier.shape, generator=generator).to(images.device)
+    random = torch.rand(starts, *images.shape[1:], generator=generator).to(images.device)
     begin = torch.cat([evenly(images, starts), random])
-    classes = len(classifier.classes)
+    classes = len(weight)
     targets = torch.arange(classes, device=images.device).repeat_interleave(len(begin))
     points = begin.repeat(classes, 1, 1, 1)
     first, second = torch.zeros_like(points), torch.zeros_like(points)
@@ -123,7 +127,7 @@ def raised(
     for step in range(1, steps + 1):
         for part in torch.split(torch.arange(len(points), device=images.device), batch_size(points.shape, 128)):
             leaf = points[part].requires_grad_()
-            left = classifier.features(leaf).float() - middle
+            left = features_of(leaf).float() - middle
             value = margins((left - (left @ used.T) @ used) @ weight.T, targets[part])
             (gradient,) = torch.autograd.grad(value.sum(), leaf)
             gradient = torch.nan_to_num(gradient)
