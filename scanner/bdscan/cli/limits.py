@@ -47,7 +47,7 @@ How often
   a wrong target. p-values are ranks among 101 clean reference networks, of which 3 alarm; rules were made with
   these in view. Each report names its references. Rules BD108 and BD109, on triggers from one source class, and BD110
   and BD113 to BD115 are newer, and BD106 and BD107 ask for more than they did: they are in none of these rates, and
-  an alarm of a new one has no p-value. With them 9 of 99 references alarm, trained anew. With two images a class 13 of
+  an alarm of a new one has no p-value. With them at least 9 of 99 references alarm. With two images a class 13 of
   the clean ones alarm, 14 end inconclusive, and 80 of the backdoored ones are found, hardly any all-to-all or from one
   source class.
 
