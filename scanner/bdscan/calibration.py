@@ -123,7 +123,7 @@ class References:
         notes += [] if samples is None or not n else self.fewer(samples)
         if newer and n:
             named = " and ".join([", ".join(newer[:-1]), newer[-1]] if len(newer) > 1 else newer)
-            notes.append(f"They were scanned without {named}: with an alarm of these there is no p-value.")
+            notes.append(f"They were scanned without {named}: the rate leaves out their alarms, which have no p-value.")
         return report.Calibration(
             name=self.name,
             sha256=self.sha256,
